@@ -1,0 +1,57 @@
+"""weirpool: the worker pool for asyncio services.
+
+It bounds concurrency, pushes back when it is full, holds each job to its deadline, survives every way in which a job can
+fail, and closes inside a bound with an account of every job.
+
+A map of the source, bottom to top; a module imports only from floors below its own:
+
+    _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs
+    _lifecycle                      law: the states, the legal moves, the books
+    _job  _snapshot                 facts: the record of one job; frozen statistics and reports
+    _handle  _events                views: what a submitter holds, what an observer hears
+    _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer
+    _runner                         runs one job in a task of its own
+    _crew                           the places: who runs, who is next
+    _admission                      the way in
+    _closing                        the way out
+    _pool                           WorkerPool
+    events                          public: event records and Observer
+    cli  demo                       the command line
+"""
+
+from __future__ import annotations
+
+from ._errors import JobCancelled as JobCancelled
+from ._errors import JobTimeout as JobTimeout
+from ._errors import PoolClosed as PoolClosed
+from ._errors import PoolError as PoolError
+from ._errors import PoolOverloaded as PoolOverloaded
+from ._handle import JobHandle as JobHandle
+from ._handle import current_job as current_job
+from ._handle import remaining as remaining
+from ._lifecycle import JobState as JobState
+from ._lifecycle import PoolState as PoolState
+from ._pool import WorkerPool as WorkerPool
+from ._snapshot import PoolStats as PoolStats
+from ._snapshot import ShutdownReport as ShutdownReport
+
+__all__ = [
+    "JobCancelled",
+    "JobHandle",
+    "JobState",
+    "JobTimeout",
+    "PoolClosed",
+    "PoolError",
+    "PoolOverloaded",
+    "PoolState",
+    "PoolStats",
+    "ShutdownReport",
+    "WorkerPool",
+    "current_job",
+    "remaining",
+]
+
+# Tracebacks and documentation should say weirpool.WorkerPool, not weirpool._pool.WorkerPool.
+for _name in __all__:
+    globals()[_name].__module__ = __name__
+del _name

@@ -1,0 +1,190 @@
+"""The way out: close intake, let what was accepted end by itself, cancel the rest, give up on what ignores that, report.
+
+No task does this, only timers and callbacks, and so nobody can cancel it: the end of `asyncio.run` cancels every task there
+is, shielded or not, but no timer. A caller of `aclose()` merely waits for the outcome.
+
+::
+
+    close_intake()      begin(timeout)         escalate()           _give_up()
+    OPEN -> DRAINING    starts the clock       -> CANCELLING        what runs is ABANDONED
+                        |<-- timeout - grace -->|<------ grace ------>|
+                        as soon as nothing is queued and nothing runs: _finish() -> CLOSED
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import TYPE_CHECKING
+
+from ._lifecycle import Ledger, PoolState
+from ._snapshot import ShutdownReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._admission import Admission
+    from ._crew import Crew
+    from ._observers import Observers
+
+__all__ = ["Closing"]
+
+_log = logging.getLogger("weirpool.pool")
+
+
+class Closing:
+    """Close one pool, within one budget.
+
+    Args:
+        name: the pool's name.
+        cancel_grace: the last part of the budget, kept for jobs to react to their cancellation, in seconds.
+        crew: who runs the jobs.
+        admission: the way in.
+        ledger: the pool's books.
+        observers: whom to tell, or None.
+        loop: the pool's event loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        cancel_grace: float,
+        crew: Crew,
+        admission: Admission,
+        ledger: Ledger,
+        observers: Observers | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.report: ShutdownReport | None = None
+        self._name = name
+        self._grace = cancel_grace
+        self._crew = crew
+        self._admission = admission
+        self._ledger = ledger
+        self._observers = observers
+        self._loop = loop
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._begun = False
+        self._ended_before = 0
+        self._drained = 0
+        self._began_at = 0.0
+        self._cancelled_at: float | None = None
+
+    def move(self, to: PoolState) -> None:
+        """Move the pool to another state, and say so."""
+        was = self._ledger.pool
+        self._ledger.move_pool(to)
+        if self._observers is not None:
+            self._observers.pool_moved(was, to)
+
+    def close_intake(self) -> None:
+        """Accept no more jobs, and turn away the submitters that wait."""
+        if self._ledger.pool is PoolState.OPEN:
+            self._ended_before = self._ledger.ended
+            self.move(PoolState.DRAINING)
+            self._admission.close()
+
+    def begin(self, timeout: float) -> None:
+        """Close the pool within `timeout` seconds; if it is closing already, the tighter bound counts."""
+        self.close_intake()
+        now = self._loop.time()
+        self._grace = min(self._grace, timeout)
+        if not self._begun:
+            self._begun = True
+            self._began_at = now
+            self._crew.on_idle = self._finish
+            if self._ledger.unfinished == 0:
+                self._finish()
+        if self._ledger.pool is PoolState.DRAINING:
+            self._alarm(now + timeout - self._grace, self.escalate)
+        elif self._ledger.pool is PoolState.CANCELLING:
+            self._alarm(now + timeout, self._give_up)
+
+    def escalate(self) -> None:
+        """Cancel what is queued and what runs, now; give it the grace, and then give up on it."""
+        if not self._begun:
+            self.begin(self._grace)
+        if self._ledger.pool is not PoolState.DRAINING or self._ledger.unfinished == 0:
+            return
+        self.move(PoolState.CANCELLING)
+        self._drained = self._ledger.ended - self._ended_before
+        self._cancelled_at = self._loop.time()
+        # Armed before anything is cancelled, so that the pool will close whatever happens below; and counted from now: if
+        # something has been blocking the loop, the jobs still get their grace.
+        self._timer_at = math.inf
+        self._alarm(self._cancelled_at + self._grace, self._give_up)
+        self._crew.cancel_all("shutdown")
+
+    def supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
+        """Finish closing, now that no task is left; or close, if the supervisor ended for another reason."""
+        if not supervisor.cancelled() and (error := supervisor.exception()) is not None:
+            _log.critical("pool %r failed from within, and closes; this is a bug in weirpool", self._name, exc_info=error)
+        if self.report is None:
+            self.escalate()
+            self._finish()
+
+    async def wait(self) -> ShutdownReport:
+        """Wait until the pool is closed. Being cancelled meanwhile escalates, and is passed on at the end."""
+        cancelled: asyncio.CancelledError | None = None
+        while self.report is None:
+            waiter = self._loop.create_future()
+            self._waiters.add(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self.escalate()
+            finally:
+                self._waiters.discard(waiter)
+        if cancelled is not None:
+            try:
+                raise cancelled
+            finally:
+                del cancelled
+        return self.report
+
+    def _alarm(self, at: float, call: Callable[[], None]) -> None:
+        """Call something at a time, unless something is to be called earlier."""
+        if at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = at
+            self._timer = self._loop.call_at(at, call)
+
+    def _give_up(self) -> None:
+        self._crew.abandon_all()
+
+    def _finish(self) -> None:
+        """Close, now that nothing is queued and nothing runs.
+
+        The tasks of the last jobs may have a step to go: the supervisor's end says that they are gone. With strays it has no
+        end that could be waited for.
+        """
+        self._crew.stop()
+        if self.report is None and (self._crew.strays or self._crew.gone):
+            self._close()
+
+    def _close(self) -> None:
+        now = self._loop.time()
+        self._crew.on_idle = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._cancelled_at is None:
+            self._drained = self._ledger.ended - self._ended_before
+        self.report = ShutdownReport.of(
+            self._name,
+            self._ledger,
+            strays=self._crew.survey(),
+            drained=self._drained,
+            drain_seconds=(now if self._cancelled_at is None else self._cancelled_at) - self._began_at,
+            cancel_seconds=0.0 if self._cancelled_at is None else now - self._cancelled_at,
+        )
+        self.move(PoolState.CLOSED)
+        _log.log(logging.WARNING if self.report.cancelled or self.report.strays else logging.INFO, "%s", self.report)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,300 @@
+"""The crew: at most `places` jobs at once, each in a task of its own; whoever ends gives its place to the next in the queue.
+
+A worker is a place, not a resident task. A place that nobody holds costs nothing, so a crew of 10,000 is as cheap as one
+of 10 until it is used. The tasks belong to a TaskGroup that a supervisor task owns: the task that enters a pool may end, or
+be another than the one that closes it, and a TaskGroup must not care.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from contextvars import Context
+from typing import TYPE_CHECKING, Literal
+
+from . import _stack
+from ._job import Failure, Job, Outcome
+from ._lifecycle import JobState, Ledger
+from ._runner import primed
+from ._snapshot import Stray
+from ._watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._observers import Observers
+    from ._queue import JobQueue
+
+__all__ = ["Crew"]
+
+_log = logging.getLogger("weirpool.job")
+
+
+class Crew:
+    """Run the jobs of one pool.
+
+    Args:
+        name: the pool's name.
+        places: how many jobs may run at once.
+        cancel_grace: how long a cancelled job may take to end, in seconds.
+        queue: where the next job comes from.
+        ledger: the pool's books.
+        observers: whom to tell, or None.
+        loop: the pool's event loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        places: int,
+        cancel_grace: float,
+        queue: JobQueue,
+        ledger: Ledger,
+        observers: Observers | None,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.name = name
+        self.places = places
+        self.loop = loop
+        self.spawning = False
+        self.strays: dict[Job, asyncio.Task[None]] = {}
+        # Set by those above while they want to know: there may be room for a submitter; nothing is queued or running.
+        self.on_room: Callable[[], None] | None = None
+        self.on_idle: Callable[[], None] | None = None
+        self._grace = cancel_grace
+        self._queue = queue
+        self._ledger = ledger
+        self._observers = observers
+        self._running: set[Job] = set()
+        self._watch = Watch(loop, self._running, self._overdue)
+        self._filling = False
+        self._stopping: asyncio.Future[None] = loop.create_future()
+        self._group: asyncio.TaskGroup
+        self._supervisor: asyncio.Task[None]
+
+    # The supervisor -----------------------------------------------------------------------------------------------------
+
+    def open(self, on_cancel: Callable[[], None], on_end: Callable[[asyncio.Task[None]], None]) -> asyncio.Future[None]:
+        """Start the supervisor, the task that owns the tasks of all jobs until `stop()` and the end of the last of them.
+
+        It gets an empty context: what is in the context of whoever opens the pool must not live as long as the pool.
+
+        Args:
+            on_cancel: called if somebody else (the end of `asyncio.run`) cancels the supervisor.
+            on_end: called when the supervisor has ended.
+
+        Returns:
+            A future that is done when jobs can be started, or the supervisor has ended without getting that far.
+        """
+        ready: asyncio.Future[None] = self.loop.create_future()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            _release(ready)
+            on_end(task)
+
+        task = self.loop.create_task(self._supervise(ready, on_cancel), name=f"weirpool:{self.name}", context=Context())
+        task.add_done_callback(ended)
+        self._supervisor = task
+        return ready
+
+    async def _supervise(self, ready: asyncio.Future[None], on_cancel: Callable[[], None]) -> None:
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                _release(ready)
+                try:
+                    await self._stopping
+                except asyncio.CancelledError:
+                    on_cancel()
+                    raise
+        except asyncio.CancelledError:
+            # This is the outermost frame of the pool's own task: it has nobody to pass a cancellation on to.
+            return
+
+    @property
+    def gone(self) -> bool:
+        """Whether the supervisor has ended: no task of the pool is left."""
+        return self._supervisor.done()
+
+    def stop(self) -> None:
+        """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
+        _release(self._stopping)
+
+    # Starting and ending jobs -------------------------------------------------------------------------------------------
+
+    @property
+    def free(self) -> int:
+        """How many places nobody holds."""
+        return max(0, self.places - self._ledger.jobs[JobState.RUNNING])
+
+    def enqueue(self, job: Job) -> None:
+        """Let an accepted job wait for a place."""
+        self._queue.put_nowait(job)
+        if job.deadline is not None:
+            self._watch.queued(job, job.deadline)
+
+    def begin(self, job: Job) -> None:
+        """Start a job, which holds a place in the books already, in a task of its own."""
+        self._running.add(job)
+        job.started_at = self.loop.time()
+        job.label = name = job.name
+        coroutine = primed(job, self)
+        self.spawning = True
+        try:
+            job.task = self._group.create_task(coroutine, name=name, context=job.context)
+        except Exception as error:  # the loop is closed, or somebody's task factory failed
+            self.settle(job, JobState.FAILED, Failure(error.with_traceback(None), name, self.name))
+            coroutine.close()
+        finally:
+            self.spawning = False
+
+    def fill(self) -> None:
+        """Start queued jobs while there are places."""
+        if self._filling:  # a job that could not be started was settled: the loop below is already at it
+            return
+        self._filling = True
+        queue, jobs, observers = self._queue, self._ledger.jobs, self._observers
+        try:
+            while not queue.empty() and jobs[JobState.RUNNING] < self.places:
+                job = queue.get_nowait()
+                if job.deadline is not None:
+                    self._watch.unqueued()
+                    if job.deadline <= self.loop.time():
+                        self._ledger.move(job, JobState.TIMED_OUT)
+                        self._finish(job, self._timed_out(job, "queued"), started=False)
+                        continue
+                self._ledger.move(job, JobState.RUNNING)
+                self.begin(job)
+                if observers is not None:
+                    observers.job_started(job)
+        finally:
+            self._filling = False
+
+    def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
+        """End a running job, free its place and give the place to the next."""
+        self._ledger.move(job, state)
+        self._running.discard(job)
+        self._finish(job, outcome, started=True)
+        self.fill()
+        self._left()
+
+    def ended_late(self, job: Job) -> None:
+        """Note that a job's task has ended after the job itself: if it was a stray, it is one no more."""
+        if self.strays.pop(job, None) is not None:
+            self._ledger.stray_ended()
+            if self._observers is not None:
+                self._observers.stray_ended(job)
+
+    def _finish(self, job: Job, outcome: Outcome, *, started: bool) -> None:
+        """Give a job that has been moved to its end the outcome, and say so."""
+        job.end(outcome)
+        if self._observers is not None:
+            self._observers.job_ended(job, started)
+
+    def _left(self) -> None:
+        """See what follows from a job having left the queue or its place."""
+        if not self._running and self._queue.empty():
+            self._watch.rest()
+            if self.on_idle is not None:
+                self.on_idle()
+        if self.on_room is not None:
+            self.on_room()
+
+    def _timed_out(self, job: Job, phase: Literal["queued", "running"]) -> Failure:
+        return Failure(job.timed_out(phase), job.name, self.name)
+
+    # Ending jobs before their time --------------------------------------------------------------------------------------
+
+    def watch_deadline(self, job: Job, due: float) -> None:
+        """Have a running job looked after from its deadline on."""
+        self._watch.running(job, due)
+
+    def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> bool:
+        """Cancel a job: a queued one leaves at once, a running one is given its grace. Say whether it had not ended."""
+        if job.state is JobState.QUEUED:
+            self._leave_queue(job, JobState.CANCELLED, job.cancelled(reason))
+            return True
+        if job.state is not JobState.RUNNING:
+            return False
+        scope, task = job.scope, job.task
+        assert task is not None
+        # One cancellation per job: neither a second request nor the deadline must hit it again while it cleans up.
+        if job.cause is None and not (scope is not None and scope.expired()):
+            job.cause = reason
+            if scope is not None:
+                scope.reschedule(None)
+            task.cancel()
+            self._watch.running(job, self.loop.time() + self._grace)
+        return True
+
+    def cancel_all(self, reason: Literal["cancel", "shutdown"]) -> None:
+        """Cancel what is queued, then what runs."""
+        while not self._queue.empty():
+            job = self._queue.get_nowait()
+            if job.deadline is not None:
+                self._watch.unqueued()
+            self._ledger.move(job, JobState.CANCELLED)
+            self._finish(job, job.cancelled(reason), started=False)
+        self._left()
+        for job in tuple(self._running):
+            self.cancel(job, reason)
+
+    def abandon_all(self) -> None:
+        """Give up on whatever still runs."""
+        for job in tuple(self._running):
+            self._abandon(job)
+
+    def survey(self) -> tuple[Stray, ...]:
+        """Name the abandoned jobs that still run, and where they hang."""
+        return tuple(self._stray(job, task) for job, task in self.strays.items())
+
+    def _leave_queue(self, job: Job, state: JobState, outcome: Outcome) -> None:
+        self._ledger.move(job, state)
+        self._queue.discard()
+        if job.deadline is not None:
+            self._watch.unqueued()
+        self._finish(job, outcome, started=False)
+        self._left()
+
+    def _overdue(self, job: Job, now: float) -> None:
+        """Deal with a job whose time has come: its deadline in the queue or while running, or the end of its grace."""
+        if job.state is JobState.QUEUED:
+            self._leave_queue(job, JobState.TIMED_OUT, self._timed_out(job, "queued"))
+        elif job.cause is None:
+            # `asyncio.timeout` cancels it at this same moment. Its grace counts from now, not from when the deadline should
+            # have come: if something has been blocking the loop, the job has not had a chance to react.
+            job.cause = "deadline"
+            self._watch.running(job, self.loop.time() + self._grace)
+        else:
+            self._abandon(job)
+
+    def _abandon(self, job: Job) -> None:
+        task = job.task
+        assert task is not None
+        outcome: Outcome
+        if job.cause == "deadline" or (job.scope is not None and job.scope.expired()):
+            job.cause = "deadline"
+            outcome = Failure(job.timed_out("running", abandoned=True), job.name, self.name)
+            outcome.seen = True  # it is logged here
+        else:
+            outcome = job.cancelled(job.cause or "shutdown", abandoned=True)
+        self.strays[job] = task
+        stray = self._stray(job, task)
+        _log.warning(
+            "job %r of pool %r ignores its cancellation (%s) and is abandoned; it hangs at\n  %s",
+            job.name,
+            self.name,
+            stray.reason,
+            "\n  ".join(stray.stack) or "an unknown place",
+        )
+        job.limit = math.inf
+        self.settle(job, JobState.ABANDONED, outcome)
+
+    def _stray(self, job: Job, task: asyncio.Task[None]) -> Stray:
+        now = self.loop.time()
+        return Stray(job.id, job.name, job.cause or "shutdown", now - job.started_at, _stack.where(task))
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

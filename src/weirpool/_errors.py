@@ -1,0 +1,123 @@
+"""Every exception that weirpool raises.
+
+::
+
+    PoolError(Exception)
+    ├── PoolClosed            submitted to, or waiting on, a pool whose intake is closed
+    ├── PoolOverloaded        no room for one more job
+    ├── JobCancelled          you awaited a job that was cancelled
+    └── JobTimeout            you awaited a job that ran out of time; also a TimeoutError
+
+A job that fails with an exception of its own raises just that exception to whoever awaits it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self, TypeVar
+
+_Error = TypeVar("_Error", bound=BaseException)
+
+__all__ = ["JobCancelled", "JobTimeout", "PoolClosed", "PoolError", "PoolOverloaded"]
+
+
+class PoolError(Exception):
+    """Tell an error of the pool from an error of a job: every class here derives from this one."""
+
+    # The arguments of __init__ are not `args` (the message is), so the default way to copy or pickle an exception would
+    # call __init__ with the wrong ones.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+    def again(self) -> Self:
+        """Return a fresh copy to raise, so that two awaiters never share a traceback or a context."""
+        return _rebuild(type(self), self.args, self.__dict__, self.__cause__)
+
+
+def _rebuild(
+    cls: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any], cause: BaseException | None = None
+) -> _Error:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(attributes)
+    if cause is not None:
+        error.__cause__ = cause
+    return error
+
+
+class PoolClosed(PoolError):
+    """Say that the pool takes no more jobs: it is closing or closed.
+
+    Attributes:
+        pool: the pool's name.
+    """
+
+    def __init__(self, pool: str) -> None:
+        super().__init__(f"pool {pool!r} takes no more jobs: its intake is closed")
+        self.pool = pool
+
+
+class PoolOverloaded(PoolError):
+    """Say that the pool had no room for one more job, and when to try again.
+
+    Attributes:
+        pool: the pool's name.
+        reason: "full" when there was no room and no waiting was wanted, "timeout" when none came within `submit_timeout`.
+        queue_size: how many jobs the pool lets wait.
+        waited: how long the submitter waited, in seconds.
+        retry_after: when room is likely, in whole seconds, at least 1: ready for an HTTP Retry-After header.
+    """
+
+    def __init__(
+        self, pool: str, reason: Literal["full", "timeout"], queue_size: int, waited: float, retry_after: int
+    ) -> None:
+        how = "is full" if reason == "full" else f"had no room for {waited:.3g} s"
+        super().__init__(f"pool {pool!r} {how} ({queue_size} jobs may wait); try again in about {retry_after} s")
+        self.pool = pool
+        self.reason = reason
+        self.queue_size = queue_size
+        self.waited = waited
+        self.retry_after = retry_after
+
+
+class JobCancelled(PoolError):
+    """Say that the job you awaited was cancelled; you were not.
+
+    This is not `asyncio.CancelledError`, on purpose: a cancelled job must never look to its awaiter as if the awaiter
+    itself were cancelled.
+
+    Attributes:
+        job: the job's name.
+        reason: "cancel" (by its handle), "shutdown" (the pool closed), "self" (the job raised CancelledError), or
+            "task" (somebody cancelled the job's task, as the end of `asyncio.run` does).
+        abandoned: true when the job did not end within `cancel_grace`, and may still be running.
+    """
+
+    def __init__(self, job: str, reason: str, *, abandoned: bool = False) -> None:
+        tail = ", did not end in its grace and was abandoned" if abandoned else ""
+        super().__init__(f"job {job!r} was cancelled ({reason}){tail}")
+        self.job = job
+        self.reason = reason
+        self.abandoned = abandoned
+
+
+class JobTimeout(PoolError, TimeoutError):
+    """Say that the job you awaited ran out of time.
+
+    Where the job raised an exception of its own after its time was over, that exception is the `__cause__`.
+
+    Attributes:
+        job: the job's name.
+        timeout: how long the job had, in seconds: to run, or from acceptance to its deadline.
+        phase: "queued" when the job was never started, "running" otherwise.
+        abandoned: true when the job did not end within `cancel_grace`, and may still be running.
+    """
+
+    def __init__(
+        self, job: str, timeout: float, phase: Literal["queued", "running"], *, abandoned: bool = False
+    ) -> None:
+        tail = ", did not end in its grace and was abandoned" if abandoned else ""
+        super().__init__(f"job {job!r} ran out of its {timeout:.6g} s while {phase}{tail}")
+        self.job = job
+        self.timeout = timeout
+        self.phase = phase
+        self.abandoned = abandoned

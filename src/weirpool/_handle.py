@@ -1,0 +1,183 @@
+"""The submitter's view of a job: await it, cancel it, look at it. A handle holds a job, never a pool."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from . import _checks
+from ._errors import PoolError
+from ._job import CURRENT, Failure, Job
+from ._lifecycle import ENDED, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["JobHandle", "current_job", "remaining"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class JobHandle(Generic[T_co]):
+    """Follow one accepted job: `await handle` gives its result, or raises what it ended with.
+
+    Any number of tasks may await the same handle, before and after the job ends. Cancelling one of them touches neither
+    the job nor the others. Dropping the handle leaves the job alone; a failure that nobody has looked at by then is
+    logged.
+    """
+
+    __slots__ = ("__weakref__", "_job")
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    @property
+    def id(self) -> int:
+        """The job's number: the first that its pool accepted is 1."""
+        return self._job.id
+
+    @property
+    def name(self) -> str:
+        """The job's name, which is its task's too: the one given to submit, or the function's and the job's number."""
+        return self._job.name
+
+    @property
+    def state(self) -> JobState:
+        """Where the job is."""
+        return self._job.state
+
+    def done(self) -> bool:
+        """Say whether the job has ended, whichever way."""
+        return self._job.state in ENDED
+
+    def cancel(self) -> bool:
+        """Cancel the job.
+
+        A queued job never starts, and its place is free at once. A running job's task is cancelled, once, and given the
+        pool's `cancel_grace` to end: if it ends with a result or an error of its own, that stands; if it does not end, it
+        is abandoned. Cancelling again changes nothing.
+
+        Returns:
+            Whether the job had not ended yet.
+
+        Raises:
+            RuntimeError: called from another thread or event loop.
+        """
+        job = self._job
+        owner = job.owner
+        if owner is None:
+            return False
+        _checks.on_loop("JobHandle.cancel()", owner.loop)
+        return owner.cancel(job, "cancel")
+
+    async def wait(self) -> None:
+        """Wait until the job has ended, whichever way, and raise nothing of its.
+
+        Cancelling the waiter does not touch the job.
+
+        Raises:
+            RuntimeError: called from another thread or event loop, or from the job itself.
+        """
+        await _until_ended(self._job)
+
+    def result(self) -> T_co:
+        """Return the result of a job that has ended, or raise what it ended with; see `await`.
+
+        Raises:
+            asyncio.InvalidStateError: the job has not ended.
+            JobTimeout: its time ran out.
+            JobCancelled: it was cancelled.
+            BaseException: whatever the job itself raised.
+        """
+        job = self._job
+        if job.state is JobState.SUCCEEDED:
+            result: T_co = job.outcome
+            return result
+        error = self.exception()
+        assert error is not None
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            # The same exception may be raised in several awaiters: none must see what another was handling just then.
+            error.__context__ = context
+            # Its traceback holds this frame, which must not hold the exception in turn.
+            del error, context, job, self
+
+    def exception(self) -> BaseException | None:
+        """Return what a job that has ended would raise when awaited, None if it succeeded.
+
+        Raises:
+            asyncio.InvalidStateError: the job has not ended.
+        """
+        job = self._job
+        if job.state not in ENDED:
+            raise asyncio.InvalidStateError(f"job {job.name!r} is {job.state.value}: it has no outcome yet")
+        if job.state is JobState.SUCCEEDED:
+            return None
+        outcome = job.outcome
+        if isinstance(outcome, Failure):
+            outcome.seen = True
+            error = outcome.error.with_traceback(outcome.traceback)  # without the frames of who raised it last
+        else:
+            error = outcome
+        return error.again() if isinstance(error, PoolError) else error
+
+    def __await__(self) -> Generator[Any, None, T_co]:
+        if self._job.state not in ENDED:
+            yield from _until_ended(self._job).__await__()
+        try:
+            return self.result()
+        finally:
+            del self  # a traceback that holds this frame must not hold the handle
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.name} {self.state.value}>"
+
+
+async def _until_ended(job: Job) -> None:
+    owner = job.owner
+    if owner is None:
+        return  # it has ended
+    _checks.on_loop("waiting for a job", owner.loop)
+    if job.task is not None and job.task is asyncio.current_task():
+        raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
+    # A future of one's own: one that awaiters shared would let a cancelled awaiter cancel it for all.
+    waiter = owner.loop.create_future()
+    job.add_waiter(waiter)
+    try:
+        await waiter
+    except BaseException:
+        job.remove_waiter(waiter)
+        raise
+
+
+def _current() -> Job | None:
+    reference = CURRENT.get()
+    job = None if reference is None else reference()
+    return job if job is not None and job.state is JobState.RUNNING else None
+
+
+def current_job() -> JobHandle[Any] | None:
+    """Return the job that runs the caller, or None outside of any job.
+
+    A task or callback that a job started counts as inside it until the job ends.
+
+    Returns:
+        A handle of the job: its name, its state, a way to cancel it.
+    """
+    job = _current()
+    return None if job is None else JobHandle(job)
+
+
+def remaining() -> float | None:
+    """Return how long the job that runs the caller may still run, to pass on to what it calls.
+
+    Returns:
+        Seconds, never below 0; None when there is no deadline, and outside of any job.
+    """
+    job = _current()
+    if job is None or job.scope is None or job.owner is None:
+        return None
+    when = job.scope.when()
+    return None if when is None else max(0.0, when - job.owner.loop.time())

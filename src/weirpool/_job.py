@@ -1,0 +1,187 @@
+"""The job record: all that a worker needs to run one job, and what became of it.
+
+A record is filled when the job is submitted and emptied when it ends: from then on it holds its name, its state and its
+outcome, and no reference to the callable, its arguments, its context or its task, whoever keeps the record alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import math
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from ._errors import JobCancelled, JobTimeout
+from ._lifecycle import JobState
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Awaitable, Callable
+    from contextvars import Context
+
+__all__ = ["CURRENT", "Failure", "Job", "JobOwner", "Outcome"]
+
+_log = logging.getLogger("weirpool.job")
+
+# The job that this context belongs to. A weak reference, because contexts are copied into whatever a job starts: a
+# task that outlives its job must not keep the job's outcome alive with it.
+CURRENT: ContextVar[weakref.ref[Job] | None] = ContextVar("weirpool.current_job", default=None)
+
+Cause = Literal["cancel", "shutdown", "deadline"]
+
+
+class JobOwner(Protocol):
+    """Whoever can still do something about a job that has not ended."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the job belongs to."""
+        ...
+
+    def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> bool:
+        """Cancel a job; say whether it had not ended yet."""
+        ...
+
+
+class Failure:
+    """Hold the exception that a job ended with, and see to it that it is seen.
+
+    A job's record dies when the last of its handles does (at once, if they were dropped before). If nobody has looked at
+    the exception by then, it is logged: once, with its traceback. Nothing is paid for this by a job that succeeds.
+    """
+
+    __slots__ = ("error", "job", "pool", "seen", "traceback")
+
+    def __init__(self, error: BaseException, job: str, pool: str) -> None:
+        self.error = error
+        self.traceback = error.__traceback__
+        self.job = job
+        self.pool = pool
+        self.seen = False
+
+    def __del__(self) -> None:
+        if not self.seen:
+            _log.error("job %r of pool %r failed and nobody asked why", self.job, self.pool, exc_info=self.error.with_traceback(self.traceback))
+
+
+# What a job ended with: its result if it SUCCEEDED, a Failure if it FAILED or TIMED_OUT, else the error to raise.
+Outcome = Any
+
+
+class Job:
+    """Carry one job from submission to its end."""
+
+    __slots__ = (
+        "__weakref__",
+        "accepted_at",
+        "args",
+        "cause",
+        "context",
+        "deadline",
+        "due",
+        "fn",
+        "id",
+        "label",
+        "limit",
+        "outcome",
+        "owner",
+        "scope",
+        "started_at",
+        "state",
+        "task",
+        "timeout",
+        "waiters",
+    )
+
+    id: int
+    state: JobState
+    outcome: Outcome
+    started_at: float
+    due: float
+
+    def __init__(
+        self,
+        fn: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        context: Context,
+        timeout: float | None,
+        deadline: float | None,
+        label: str | None,
+        owner: JobOwner,
+        now: float,
+    ) -> None:
+        self.fn: Callable[..., Awaitable[Any]] | None = fn
+        self.args: tuple[Any, ...] | None = args
+        self.context: Context | None = context
+        self.timeout = timeout
+        self.deadline = deadline
+        self.label = label
+        self.owner: JobOwner | None = owner
+        self.accepted_at = now
+        self.task: asyncio.Task[None] | None = None
+        self.scope: asyncio.Timeout | None = None
+        # Why the job is being ended before its time; the first cause stays, and the job is cancelled only for that one.
+        self.cause: Cause | None = None
+        # When somebody has to look at the job again: its deadline first, and then the end of its grace.
+        self.limit = math.inf
+        # Nearly always nobody or one awaiter, so no list until there are two.
+        self.waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that the job was given, or its function's and its number; fixed from start or end on."""
+        label = self.label
+        if label is None:
+            label = f"{_function_name(self.fn)}#{self.id}"
+        return label
+
+    def end(self, outcome: Outcome) -> None:
+        """Let go of everything but the outcome, and wake whoever awaits it. The state has been moved already."""
+        self.label = self.name
+        self.outcome = outcome
+        self.fn = self.args = self.context = self.owner = self.task = self.scope = None
+        waiters, self.waiters = self.waiters, None
+        if waiters is None:
+            return
+        for waiter in waiters if isinstance(waiters, list) else (waiters,):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def add_waiter(self, waiter: asyncio.Future[None]) -> None:
+        """Have `waiter` woken when the job ends."""
+        if self.waiters is None:
+            self.waiters = waiter
+        elif isinstance(self.waiters, list):
+            self.waiters.append(waiter)
+        else:
+            self.waiters = [self.waiters, waiter]
+
+    def remove_waiter(self, waiter: asyncio.Future[None]) -> None:
+        """Forget a waiter that has gone."""
+        if self.waiters is waiter:
+            self.waiters = None
+        elif isinstance(self.waiters, list):
+            self.waiters.remove(waiter)
+
+    def timed_out(self, phase: Literal["queued", "running"], *, abandoned: bool = False) -> JobTimeout:
+        """Make the error for a job whose time is over."""
+        by_deadline = self.deadline is not None and (phase == "queued" or self.due == self.deadline)
+        if by_deadline or self.timeout is None:
+            assert self.deadline is not None  # a job with neither never runs out of time
+            had = self.deadline - self.accepted_at
+        else:
+            had = self.timeout
+        return JobTimeout(self.name, had, phase, abandoned=abandoned)
+
+    def cancelled(self, reason: str, *, abandoned: bool = False) -> JobCancelled:
+        """Make the error for a job that was cancelled."""
+        return JobCancelled(self.name, reason, abandoned=abandoned)
+
+
+def _function_name(fn: Any) -> str:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name = getattr(fn, "__qualname__", None)
+    return name if isinstance(name, str) else type(fn).__qualname__

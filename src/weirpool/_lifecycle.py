@@ -1,0 +1,138 @@
+"""What may become of a job and of a pool: the states, the legal moves, and the one place where a state is moved.
+
+The tables are the law; the diagrams in the documentation are made from them. Nothing else in weirpool assigns a state
+or changes a count: whoever wants to move something asks the `Ledger`, which refuses what the tables do not allow.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Protocol
+
+__all__ = ["ENDED", "JOB_MOVES", "POOL_MOVES", "IllegalMove", "JobState", "Ledger", "PoolState"]
+
+
+class JobState(enum.Enum):
+    """Where a job is: waiting, running, or in one of the five ends that an accepted job can come to."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+
+    # Enum hashes its members in Python code, by name; a state is looked up several times per job, and there is only one
+    # object per member.
+    __hash__ = object.__hash__
+
+
+class PoolState(enum.Enum):
+    """Where a pool is in its life."""
+
+    NEW = "new"
+    OPEN = "open"
+    DRAINING = "draining"
+    CANCELLING = "cancelling"
+    CLOSED = "closed"
+
+    __hash__ = object.__hash__
+
+
+ENDED = frozenset(
+    {JobState.SUCCEEDED, JobState.FAILED, JobState.TIMED_OUT, JobState.CANCELLED, JobState.ABANDONED}
+)
+
+JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.TIMED_OUT, JobState.CANCELLED}),
+    JobState.RUNNING: ENDED,
+    **dict.fromkeys(ENDED, frozenset()),
+}
+
+POOL_MOVES: Mapping[PoolState, frozenset[PoolState]] = {
+    PoolState.NEW: frozenset({PoolState.OPEN, PoolState.CLOSED}),
+    PoolState.OPEN: frozenset({PoolState.DRAINING}),
+    PoolState.DRAINING: frozenset({PoolState.CANCELLING, PoolState.CLOSED}),
+    PoolState.CANCELLING: frozenset({PoolState.CLOSED}),
+    PoolState.CLOSED: frozenset(),
+}
+
+
+class IllegalMove(RuntimeError):
+    """Say that something was asked to become what it cannot become: a bug in weirpool, never in its user."""
+
+
+class HasState(Protocol):
+    """A thing with a job's state and number."""
+
+    state: JobState
+    id: int
+
+
+class Ledger:
+    """Keep the books of one pool: its state, and how many jobs are in each state.
+
+    The counts are kept, never derived, so that reading them is O(1) and that a lost job shows as books that do not
+    balance: accepted = the sum over all states, at every instant.
+    """
+
+    __slots__ = ("accepted", "cancelled_queued", "jobs", "pool", "refused", "strays")
+
+    def __init__(self) -> None:
+        self.pool = PoolState.NEW
+        self.accepted = 0
+        self.jobs = dict.fromkeys(JobState, 0)
+        self.cancelled_queued = 0
+        self.strays = 0
+        self.refused = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
+
+    def accept(self, job: HasState, state: JobState) -> None:
+        """Enter a new job, which either waits (QUEUED) or has a worker at once (RUNNING), and number it."""
+        self.accepted += 1
+        self.jobs[state] += 1
+        job.id = self.accepted
+        job.state = state
+
+    def move(self, job: HasState, to: JobState) -> None:
+        """Move a job to another state.
+
+        Raises:
+            IllegalMove: the table does not allow it; nothing was changed.
+        """
+        was = job.state
+        if to not in JOB_MOVES[was]:
+            raise IllegalMove(f"job {job.id}: {was.name} -> {to.name}")
+        jobs = self.jobs
+        jobs[was] -= 1
+        jobs[to] += 1
+        job.state = to
+        if to is JobState.ABANDONED:
+            self.strays += 1
+        elif to is JobState.CANCELLED and was is JobState.QUEUED:
+            self.cancelled_queued += 1
+
+    def stray_ended(self) -> None:
+        """Note that an abandoned job has really ended; its state stays ABANDONED."""
+        self.strays -= 1
+
+    def move_pool(self, to: PoolState) -> None:
+        """Move the pool to another state.
+
+        Raises:
+            IllegalMove: the table does not allow it; nothing was changed.
+        """
+        if to not in POOL_MOVES[self.pool]:
+            raise IllegalMove(f"pool: {self.pool.name} -> {to.name}")
+        self.pool = to
+
+    @property
+    def unfinished(self) -> int:
+        """How many accepted jobs have not ended."""
+        return self.jobs[JobState.QUEUED] + self.jobs[JobState.RUNNING]
+
+    @property
+    def ended(self) -> int:
+        """How many accepted jobs have ended, whichever way."""
+        return self.accepted - self.unfinished

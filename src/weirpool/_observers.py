@@ -1,0 +1,100 @@
+"""Tell observers what happens. They are never awaited, and none of them can hurt a job, another observer or the pool."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
+from ._job import Failure
+from ._lifecycle import JobState
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from ._job import Job
+    from ._lifecycle import PoolState
+
+__all__ = ["Observers", "raise_in_loop"]
+
+_log = logging.getLogger("weirpool.observer")
+
+_HOOKS = [name for name in vars(Observer) if not name.startswith("_")]
+
+
+def raise_in_loop(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
+    """Pass a KeyboardInterrupt or SystemExit on to the event loop, which stops for it, without unwinding the caller."""
+
+    def throw() -> None:
+        raise error
+
+    loop.call_soon(throw)
+
+
+class Observers:
+    """Hold the observers of one pool. A pool without observers has none of these: it asks `is None`, and that is all."""
+
+    __slots__ = ("_hooks", "_loop", "_pool")
+
+    def __init__(self, pool: str, observers: Sequence[Observer], loop: asyncio.AbstractEventLoop) -> None:
+        self._pool = pool
+        self._loop = loop
+        # Only what is overridden is called, so that no event is built for nobody.
+        self._hooks: dict[str, list[Callable[[Any], None]]] = {
+            hook: [getattr(o, hook) for o in observers if getattr(type(o), hook) is not getattr(Observer, hook)]
+            for hook in _HOOKS
+        }
+
+    def job_accepted(self, job: Job) -> None:
+        """Tell that a job was accepted."""
+        if self._hooks["job_accepted"]:
+            self._tell("job_accepted", JobAccepted(self._pool, job.id, job.name))
+
+    def job_started(self, job: Job) -> None:
+        """Tell that a job got a place."""
+        if self._hooks["job_started"]:
+            self._tell("job_started", JobStarted(self._pool, job.id, job.name, job.started_at - job.accepted_at))
+
+    def job_ended(self, job: Job, started: bool) -> None:
+        """Tell that a job came to its end."""
+        if self._hooks["job_ended"]:
+            ran_for = self._loop.time() - job.started_at if started else None
+            outcome = job.outcome.error if isinstance(job.outcome, Failure) else job.outcome
+            error = outcome if isinstance(outcome, BaseException) and job.state is not JobState.SUCCEEDED else None
+            self._tell("job_ended", JobEnded(self._pool, job.id, job.name, job.state, ran_for, error))
+
+    def stray_ended(self, job: Job) -> None:
+        """Tell that an abandoned job really ended."""
+        if self._hooks["stray_ended"]:
+            self._tell("stray_ended", StrayEnded(self._pool, job.id, job.name))
+
+    def submit_refused(self, reason: str) -> None:
+        """Tell that a submission was not accepted."""
+        if self._hooks["submit_refused"]:
+            self._tell("submit_refused", SubmitRefused(self._pool, reason))
+
+    def pool_moved(self, was: PoolState, now: PoolState) -> None:
+        """Tell that the pool moved on."""
+        if self._hooks["pool_moved"]:
+            self._tell("pool_moved", PoolMoved(self._pool, was, now))
+
+    def _tell(self, hook: str, event: object) -> None:
+        for call in tuple(self._hooks[hook]):
+            try:
+                call(event)
+            except BaseException as error:
+                self._drop(call.__self__, hook, error)  # type: ignore[attr-defined]  # a bound method
+                if isinstance(error, KeyboardInterrupt | SystemExit):
+                    raise_in_loop(self._loop, error)
+
+    def _drop(self, observer: object, hook: str, error: BaseException) -> None:
+        for calls in self._hooks.values():
+            calls[:] = [call for call in calls if call.__self__ is not observer]  # type: ignore[attr-defined]
+        _log.error(
+            "observer %s of pool %r raised in %s and is dropped",
+            type(observer).__qualname__,
+            self._pool,
+            hook,
+            exc_info=error,
+        )

@@ -1,0 +1,61 @@
+"""The bounded queue of accepted jobs: an `asyncio.Queue` that keeps its bound and its order, and lets a job leave.
+
+What asyncio's queue does not give, and this one does: a size of 0 means no room (not "infinite"), a cancelled job's
+place is free at once, and its memory is too. Waiting for room is not done here: the queue's own `put()` lets a
+newcomer overtake whoever waits, so submitters wait in a line of their own (`_admission`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from ._job import Job
+from ._lifecycle import JobState
+
+__all__ = ["JobQueue"]
+
+
+class JobQueue(asyncio.Queue[Job]):
+    """Hold at most `maxsize` accepted jobs, in the order in which they were accepted.
+
+    A job that leaves from the middle stays behind as a tombstone, which nobody counts; when tombstones outnumber the
+    living, they are swept. So every operation is O(1), amortised, and memory stays within twice the living.
+    """
+
+    _jobs: deque[Job]
+    _gone: int
+
+    def _init(self, maxsize: int) -> None:
+        self._jobs = deque()
+        self._gone = 0
+
+    def _put(self, item: Job) -> None:
+        self._jobs.append(item)
+
+    def _get(self) -> Job:
+        jobs = self._jobs
+        job = jobs.popleft()
+        while job.state is not JobState.QUEUED:
+            self._gone -= 1
+            job = jobs.popleft()
+        return job
+
+    def qsize(self) -> int:
+        """Return how many jobs wait; tombstones do not count."""
+        return len(self._jobs) - self._gone
+
+    def empty(self) -> bool:
+        """Say whether no job waits."""
+        return len(self._jobs) == self._gone
+
+    def full(self) -> bool:
+        """Say whether no further job may wait; a queue of size 0 is always full."""
+        return len(self._jobs) - self._gone >= self.maxsize
+
+    def discard(self) -> None:
+        """Note that one job in here is no longer QUEUED: it has become a tombstone."""
+        self._gone += 1
+        if self._gone * 2 > len(self._jobs):
+            self._jobs = deque(job for job in self._jobs if job.state is JobState.QUEUED)
+            self._gone = 0

@@ -1,0 +1,169 @@
+"""Run one job in a task of its own: wait for its turn, hold it to its time, find out how it ended, settle it.
+
+The coroutine here is all that a job's task runs, and it settles the job itself, on every path: a done-callback would cost
+another turn of the loop per job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import types
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ._job import CURRENT, Failure, Job, Outcome
+from ._lifecycle import JobState
+from ._observers import raise_in_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["Settler", "primed"]
+
+
+class Settler(Protocol):
+    """Whoever takes a job's outcome, and starts the next one in its place."""
+
+    name: str
+    spawning: bool
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the pool."""
+        ...
+
+    def watch_deadline(self, job: Job, due: float) -> None:
+        """Have a running job looked after at its deadline."""
+        ...
+
+    def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
+        """End a running job and start the next one in its place."""
+        ...
+
+    def ended_late(self, job: Job) -> None:
+        """Note that the task has ended of a job that had been ended before."""
+        ...
+
+
+@types.coroutine
+def _turn() -> Generator[None, None, None]:
+    """Give way for one turn of the loop."""
+    yield
+
+
+def primed(job: Job, crew: Settler) -> types.CoroutineType[Any, Any, None]:
+    """Return the coroutine for a job's task, advanced to its first `await`.
+
+    A task that is cancelled before its first step never enters its coroutine: no `try` in there would see it, and the job
+    would be lost. This coroutine has been entered already, so whatever ends its task finds it inside its `try`.
+    """
+    coroutine = _run(job, crew)
+    coroutine.send(None)
+    return coroutine
+
+
+async def _run(job: Job, crew: Settler) -> None:
+    result: Any = None
+    error: BaseException | None = None
+    try:
+        await _turn()
+        # An eager task factory steps the new task inside create_task. A job must not run inside submit, though, nor inside
+        # the settling of another job (which would nest a thousand jobs deep), so it waits for the loop all the same.
+        while crew.spawning:
+            await _turn()
+        CURRENT.set(weakref.ref(job))
+        due = _due(job, crew)
+        if due is None:
+            result = await _called(job)
+        else:
+            async with asyncio.timeout_at(due) as scope:
+                job.scope = scope
+                result = await _called(job)
+    except BaseException as raised:
+        error = raised
+    if job.state is not JobState.RUNNING:
+        crew.ended_late(job)
+    elif error is None and (job.scope is None or not job.scope.expired()):
+        crew.settle(job, JobState.SUCCEEDED, result)
+    else:
+        crew.settle(job, *_judged(job, error, crew))
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise_in_loop(crew.loop, error)
+
+
+def _due(job: Job, crew: Settler) -> float | None:
+    """Return when the job's time will be over, and have it looked after from then on.
+
+    Raises:
+        _TooLate: its deadline has passed since it was given its place.
+    """
+    due = job.deadline
+    if due is None and job.timeout is None:
+        return None
+    now = crew.loop.time()
+    if due is not None and due <= now:
+        raise _TooLate
+    if job.timeout is not None and (due is None or now + job.timeout < due):
+        due = now + job.timeout
+    assert due is not None
+    job.due = due
+    crew.watch_deadline(job, due)
+    return due
+
+
+class _TooLate(Exception):
+    """The job's deadline passed before its function was called."""
+
+
+def _called(job: Job) -> Any:
+    """Call the job's function and return the awaitable that it gives."""
+    assert job.fn is not None and job.args is not None
+    awaitable = job.fn(*job.args)
+    if type(awaitable) is not types.CoroutineType and not inspect.isawaitable(awaitable):
+        raise TypeError(
+            f"job {job.name!r} returned {type(awaitable).__name__} instead of an awaitable: WorkerPool runs async "
+            f"functions; for one that blocks, submit(asyncio.to_thread, fn, ...)"
+        )
+    return awaitable
+
+
+def _judged(job: Job, error: BaseException | None, crew: Settler) -> tuple[JobState, Outcome]:
+    """Say how a job ended that raised, or that returned after its time was over.
+
+    The deadline is told from a TimeoutError of the job's own by `Timeout.expired()`, and a cancellation that the pool asked
+    for from one that the job made up by `job.cause`; the type of the exception tells neither.
+    """
+    if isinstance(error, _TooLate):
+        return JobState.TIMED_OUT, Failure(job.timed_out("queued"), job.name, crew.name)
+    if error is not None:
+        _strip(error)
+    if job.scope is not None and job.scope.expired():
+        timeout = job.timed_out("running")
+        if not _is_the_deadline(error):
+            timeout.__cause__ = error
+        return JobState.TIMED_OUT, Failure(timeout, job.name, crew.name)
+    assert error is not None
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        by_itself = task is None or not task.cancelling()
+        return JobState.CANCELLED, job.cancelled(job.cause or ("self" if by_itself else "task"))
+    return JobState.FAILED, Failure(error, job.name, crew.name)
+
+
+def _is_the_deadline(error: BaseException | None) -> bool:
+    """Tell the exceptions that `asyncio.timeout` itself causes from what the job raised in its last moments."""
+    return isinstance(error, asyncio.CancelledError) or (
+        isinstance(error, TimeoutError) and isinstance(error.__cause__, asyncio.CancelledError)
+    )
+
+
+def _strip(error: BaseException) -> None:
+    """Take the frames of this module off a traceback.
+
+    They tell a user nothing, and they hold the job, which will hold the exception: a reference cycle per failure.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback

@@ -1,0 +1,160 @@
+"""What a pool says of itself: frozen numbers, taken at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003  (dataclass fields are read at run time by users' tools)
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Self
+
+from ._lifecycle import JobState, Ledger, PoolState
+
+__all__ = ["PoolStats", "ShutdownReport", "Stray"]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Say how a pool is doing, at one instant.
+
+    The books always balance: accepted = succeeded + failed + timed_out + cancelled + abandoned + queued + running.
+
+    Attributes:
+        name: the pool's name.
+        state: where the pool is in its life.
+        max_workers: how many jobs may run at once.
+        queue_size: how many accepted jobs may wait.
+        accepted: jobs accepted since the pool was opened.
+        succeeded: jobs that returned.
+        failed: jobs that raised.
+        timed_out: jobs whose time ran out, queued or running.
+        cancelled: jobs that were cancelled, queued or running.
+        abandoned: jobs that did not end within their grace; they hold no place.
+        queued: accepted jobs that wait for a worker.
+        running: jobs that hold a worker's place.
+        strays: abandoned jobs that still have not ended.
+        waiting: submitters that wait for room; their jobs are not accepted yet.
+        refused: submissions that were not accepted, by reason: "full", "timeout", "closed", "cancelled".
+    """
+
+    name: str
+    state: PoolState
+    max_workers: int
+    queue_size: int
+    accepted: int
+    succeeded: int
+    failed: int
+    timed_out: int
+    cancelled: int
+    abandoned: int
+    queued: int
+    running: int
+    strays: int
+    waiting: int
+    refused: Mapping[str, int]
+
+    @property
+    def ended(self) -> int:
+        """Jobs that have ended, whichever way."""
+        return self.succeeded + self.failed + self.timed_out + self.cancelled + self.abandoned
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Name a job that was abandoned and still runs.
+
+    Attributes:
+        id: the job's number in its pool.
+        name: the job's name.
+        reason: why it was to end: "deadline", "cancel" or "shutdown".
+        running_for: how long it has been running, in seconds.
+        stack: where it hangs, outermost call first, as "file:line in function".
+    """
+
+    id: int
+    name: str
+    reason: str
+    running_for: float
+    stack: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = self.stack[-1] if self.stack else "an unknown place"
+        return f"{self.name} (running for {self.running_for:.3g} s, {self.reason}) at {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShutdownReport:
+    """Account for every job that a closed pool ever accepted.
+
+    accepted = succeeded + failed + timed_out + cancelled_queued + cancelled_running + abandoned.
+
+    Attributes:
+        pool: the pool's name.
+        accepted: jobs accepted in the pool's life.
+        succeeded: jobs that returned.
+        failed: jobs that raised.
+        timed_out: jobs whose time ran out, queued or running.
+        cancelled_queued: jobs cancelled before they started.
+        cancelled_running: jobs cancelled while they ran.
+        abandoned: jobs that did not end within their grace.
+        refused: submissions that were not accepted, by reason.
+        strays: the abandoned jobs that still run, each with the place where it hangs.
+        drained: jobs that came to an end of their own between the closing of intake and the first cancellation.
+        drain_seconds: how long the pool waited for jobs to end by themselves.
+        cancel_seconds: how long it waited for the cancelled ones to end; 0 if none had to be cancelled.
+    """
+
+    pool: str
+    accepted: int
+    succeeded: int
+    failed: int
+    timed_out: int
+    cancelled_queued: int
+    cancelled_running: int
+    abandoned: int
+    refused: Mapping[str, int]
+    strays: tuple[Stray, ...]
+    drained: int
+    drain_seconds: float
+    cancel_seconds: float
+
+    @classmethod
+    def of(
+        cls,
+        pool: str,
+        ledger: Ledger,
+        strays: tuple[Stray, ...] = (),
+        drained: int = 0,
+        drain_seconds: float = 0.0,
+        cancel_seconds: float = 0.0,
+    ) -> Self:
+        """Draw up the account from a pool's books."""
+        jobs = ledger.jobs
+        return cls(
+            pool=pool,
+            accepted=ledger.accepted,
+            succeeded=jobs[JobState.SUCCEEDED],
+            failed=jobs[JobState.FAILED],
+            timed_out=jobs[JobState.TIMED_OUT],
+            cancelled_queued=ledger.cancelled_queued,
+            cancelled_running=jobs[JobState.CANCELLED] - ledger.cancelled_queued,
+            abandoned=jobs[JobState.ABANDONED],
+            refused=MappingProxyType(dict(ledger.refused)),
+            strays=strays,
+            drained=drained,
+            drain_seconds=drain_seconds,
+            cancel_seconds=cancel_seconds,
+        )
+
+    @property
+    def cancelled(self) -> int:
+        """Jobs that were cancelled, queued or running."""
+        return self.cancelled_queued + self.cancelled_running
+
+    def __str__(self) -> str:
+        text = (
+            f"pool {self.pool!r} closed: {self.accepted} accepted = {self.succeeded} succeeded + {self.failed} failed"
+            f" + {self.timed_out} timed out + {self.cancelled_queued} cancelled in the queue"
+            f" + {self.cancelled_running} cancelled while running + {self.abandoned} abandoned"
+            f" (drained {self.drained} in {self.drain_seconds:.3g} s, cancelled for {self.cancel_seconds:.3g} s)"
+        )
+        return "\n  still running: ".join([text, *map(str, self.strays)])

@@ -1,0 +1,107 @@
+"""The one timer of a pool: it looks at jobs whose time is over, in the queue and while running, and sleeps otherwise.
+
+Nothing here is paid per job that ends in time, beyond one comparison. Running jobs are not kept in order of time: when the
+earliest limit among them comes, all that run are looked at (there are at most `max_workers`) and the timer is set to the
+next. Queued jobs may be a million, so those with a deadline are in a heap.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import weakref
+from typing import TYPE_CHECKING
+
+from ._lifecycle import JobState
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Collection
+
+    from ._job import Job
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """Call `overdue(job, now)` for each job whose limit (running) or deadline (queued) has come.
+
+    Args:
+        loop: whose clock counts.
+        running: the jobs that run now; a live view.
+        overdue: called with a job whose time has come; it ends the job or gives it a later limit.
+    """
+
+    __slots__ = ("_at", "_loop", "_overdue", "_queued", "_running", "_timer", "_waiting")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        running: Collection[Job],
+        overdue: Callable[[Job, float], None],
+    ) -> None:
+        self._loop = loop
+        self._running = running
+        self._overdue = overdue
+        # Weak, since a job that has left the queue must not be kept until its deadline by this list.
+        self._queued: list[tuple[float, int, weakref.ref[Job]]] = []
+        self._waiting = 0
+        self._at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def running(self, job: Job, limit: float) -> None:
+        """Look at a running job at `limit`; a later call replaces this one."""
+        job.limit = limit
+        if limit < self._at:
+            self._set(limit)
+
+    def queued(self, job: Job, deadline: float) -> None:
+        """Look at a queued job at its deadline."""
+        heapq.heappush(self._queued, (deadline, job.id, weakref.ref(job)))
+        self._waiting += 1
+        if deadline < self._at:
+            self._set(deadline)
+
+    def unqueued(self) -> None:
+        """Note that one job with a deadline has left the queue."""
+        self._waiting -= 1
+        if len(self._queued) > 64 + 2 * self._waiting:
+            self._queued = [entry for entry in self._queued if _still_queued(entry[2])]
+            heapq.heapify(self._queued)
+
+    def rest(self) -> None:
+        """Drop the timer: nothing is queued and nothing runs, so an idle pool wakes nobody."""
+        self._queued.clear()
+        self._set(math.inf)
+
+    def _set(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._at = at
+        self._timer = None if at == math.inf else self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        # Some loops fire a timer a little before its time: what is due at that time counts as due.
+        now = max(self._loop.time(), self._at)
+        self._set(math.inf)
+        while self._queued:
+            deadline, _, reference = self._queued[0]
+            job = _still_queued(reference)
+            if job is not None and deadline > now:
+                break
+            heapq.heappop(self._queued)
+            if job is not None:
+                self._overdue(job, now)
+        for job in [job for job in self._running if job.limit <= now]:
+            if job.state is JobState.RUNNING:
+                self._overdue(job, now)
+        following = min((job.limit for job in self._running), default=math.inf)
+        if self._queued:
+            following = min(following, self._queued[0][0])
+        if following < self._at:
+            self._set(following)
+
+
+def _still_queued(reference: weakref.ref[Job]) -> Job | None:
+    job = reference()
+    return job if job is not None and job.state is JobState.QUEUED else None
