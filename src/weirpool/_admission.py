@@ -14,7 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ._errors import PoolClosed, PoolOverloaded
-from ._lifecycle import JobState, Ledger, PoolState
+from ._lifecycle import OPEN, QUEUED, RUNNING, Ledger
 
 if TYPE_CHECKING:
     from ._crew import Crew
@@ -72,20 +72,24 @@ class Admission:
         """How many submitters wait for room."""
         return len(self._line) + self._reserved
 
-    def submit_nowait(self, job: Job) -> None:
-        """Accept a job now, or refuse it now."""
-        self._check_open()
+    def admit(self, job: Job) -> bool:
+        """Accept a job now if there is room that nobody waits for; say whether it was accepted."""
+        if self._ledger.pool is not OPEN:
+            self._refuse_closed()
         if self._line or self._reserved or not self._room():
-            self._refuse_overload("full", 0.0)
+            return False
         self._accept(job)
+        return True
 
-    async def submit(self, job: Job, patience: float | None) -> None:
-        """Accept a job as soon as there is room and nobody was there before; wait for that for `patience` seconds."""
-        self._check_open()
-        if self._line or self._reserved or not self._room():
-            if patience == 0:
-                self._refuse_overload("full", 0.0)
-            await self._wait_for_room(patience)
+    def refuse_full(self) -> NoReturn:
+        """Refuse a job that was not admitted and will not wait."""
+        self._refuse_overload("full", 0.0)
+
+    async def wait(self, job: Job, patience: float | None) -> None:
+        """Accept a job that was not admitted, once it is its turn; wait for that for `patience` seconds."""
+        if patience == 0:
+            self.refuse_full()
+        await self._wait_for_room(patience)
         self._accept(job)
 
     def close(self) -> None:
@@ -97,15 +101,16 @@ class Admission:
                 place.set_result(_Answer.CLOSED)
 
     def _accept(self, job: Job) -> None:
-        queued = self._ledger.jobs[JobState.QUEUED]
-        direct = not queued and self._crew.free > 0
-        self._ledger.accept(job, JobState.RUNNING if direct else JobState.QUEUED)
+        ledger, crew = self._ledger, self._crew
+        queued = ledger.jobs[QUEUED]
+        direct = not queued and crew.free > 0
+        ledger.accept(job, RUNNING if direct else QUEUED)
         if direct:
-            self._crew.begin(job)
+            crew.begin(job)
         else:
             if not queued:  # from here on the crew is busy, so what it completes is what it can
                 self._marks = (self._mark(),) * 2
-            self._crew.enqueue(job)
+            crew.enqueue(job)
         if self._observers is not None:
             self._observers.job_accepted(job)
             if direct:
@@ -113,7 +118,7 @@ class Admission:
 
     def _room(self) -> bool:
         """Say whether one more job fits: into the queue, or on a free place if nobody queues for that."""
-        queued = self._ledger.jobs[JobState.QUEUED]
+        queued = self._ledger.jobs[QUEUED]
         return queued + self._reserved < self._queue_size + (0 if queued else self._crew.free)
 
     async def _wait_for_room(self, patience: float | None) -> None:
@@ -143,7 +148,8 @@ class Admission:
             self._refuse_overload("timeout", self._loop.time() - since)
         if answer is _Answer.ROOM:
             self._reserved -= 1
-        self._check_open()
+        if self._ledger.pool is not OPEN:
+            self._refuse_closed()
 
     def _grant(self) -> None:
         """Hand out what room there is, first come, first served."""
@@ -160,10 +166,9 @@ class Admission:
             self._line.pop(place)
             place.set_result(_Answer.NO_TIME)
 
-    def _check_open(self) -> None:
-        if self._ledger.pool is not PoolState.OPEN:
-            self._note_refusal("closed")
-            raise PoolClosed(self._name)
+    def _refuse_closed(self) -> NoReturn:
+        self._note_refusal("closed")
+        raise PoolClosed(self._name)
 
     def _refuse_overload(self, reason: Literal["full", "timeout"], waited: float) -> NoReturn:
         self._note_refusal(reason)
@@ -187,6 +192,6 @@ class Admission:
         if now[0] - self._marks[1][0] > _RATE_WINDOW:
             self._marks = (self._marks[1], now)
         elapsed, ended = now[0] - self._marks[0][0], now[1] - self._marks[0][1]
-        ahead = self._ledger.jobs[JobState.QUEUED] + len(self._line) + 1
+        ahead = self._ledger.jobs[QUEUED] + len(self._line) + 1
         estimate = ahead * elapsed / ended if ended else elapsed
         return max(1, min(_LONGEST_RETRY, math.ceil(estimate)))

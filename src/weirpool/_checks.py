@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import types
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,33 +37,51 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def _kind(rule: str, value: object) -> TypeError:
+    return TypeError(f"{rule}, got {_shown(value)} ({type(value).__name__})")
+
+
 def whole(name: str, value: object, unit: str, least: int) -> int:
     """Return `value` if it is an int of at least `least`."""
-    allowed = f"{name} must be an int of at least {least} ({unit}, at most {_A_BILLION:,})"
+    rule = f"{name} must be an int of at least {least} ({unit}, at most {_A_BILLION:,})"
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{allowed}, got {_shown(value)} ({type(value).__name__})")
+        raise _kind(rule, value)
     if not least <= value <= _A_BILLION:
-        raise ValueError(f"{allowed}, got {_shown(value)}")
+        raise ValueError(f"{rule}, got {_shown(value)}")
     return int(value)
 
 
-def seconds(name: str, value: object, allowed: Literal["more than 0", "0 or more"], none: str = "") -> float:
-    """Return `value` if it is a finite number of seconds in the allowed range; `none` says what None would mean."""
-    rule = f"{name} must be a number of seconds, {allowed} and at most ten years{f', or None ({none})' if none else ''}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{rule}, got {_shown(value)} ({type(value).__name__})")
-    # The comparison is false for NaN, and exact for an int that is too large for a float.
-    if not (0 < value if allowed == "more than 0" else 0 <= value) or value > _TEN_YEARS:
-        hint = f"; for no bound pass None ({none})" if none and value == math.inf else ""
-        raise ValueError(f"{rule}, got {_shown(value)}{hint}")
-    return float(value)
+def seconds(name: str, value: object, *, zero: str = "", none: str = "") -> float:
+    """Return `value` if it is a finite number of seconds above 0.
+
+    Args:
+        name: the argument's name.
+        value: what was given.
+        zero: what 0 means, where it is allowed.
+        none: what None means, where it is allowed; the caller has dealt with None itself.
+    """
+    # A comparison with NaN is false, and one with an int is exact however large that is.
+    if type(value) is float or type(value) is int:
+        if 0 < value <= _TEN_YEARS or (zero and value == 0):
+            return value
+        refusal: type[Exception] = ValueError
+    elif isinstance(value, int | float) and not isinstance(value, bool):  # a subclass, such as numpy.float64
+        return seconds(name, float(value), zero=zero, none=none)
+    else:
+        refusal = TypeError
+    rule = [f"{name} must be a number of seconds above 0 and at most ten years"]
+    if zero:
+        rule.append(f"0 ({zero})")
+    if none:
+        rule.append(f"None ({none})")
+    raise refusal(f"{' or '.join(rule)}, got {_shown(value)} ({type(value).__name__})")
 
 
 def loop_time(name: str, value: object) -> float:
     """Return `value` if it is a finite point on the event loop's clock."""
     rule = f"{name} must be a finite loop time in seconds, such as loop.time() + 5, or None (no deadline)"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{rule}, got {_shown(value)} ({type(value).__name__})")
+        raise _kind(rule, value)
     if not -1e15 < value < 1e15:
         raise ValueError(f"{rule}, got {_shown(value)}")
     return float(value)
@@ -74,7 +91,7 @@ def label(name: str, value: object) -> str:
     """Return `value` if it is a name that is safe in a log line and on a page."""
     rule = f"{name} must be a printable str of 1 to {_LONGEST_NAME} characters"
     if not isinstance(value, str):
-        raise TypeError(f"{rule}, got {_shown(value)} ({type(value).__name__})")
+        raise _kind(rule, value)
     if not 0 < len(value) <= _LONGEST_NAME or not value.isprintable():
         raise ValueError(f"{rule}, got {_shown(value)}")
     return str(value)
@@ -84,7 +101,7 @@ def instances(name: str, value: object, kind: type[T]) -> tuple[T, ...]:
     """Return `value` as a tuple if it is a sequence of instances of `kind`."""
     rule = f"{name} must be a sequence of {kind.__module__}.{kind.__qualname__} instances"
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise TypeError(f"{rule}, got {_shown(value)} ({type(value).__name__})")
+        raise _kind(rule, value)
     for index, item in enumerate(value):
         if not isinstance(item, kind):
             raise TypeError(f"{rule}, got {_shown(item)} ({type(item).__name__}) as number {index}")
@@ -110,7 +127,9 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
         hint = ": await it yourself, or pass an async function that does" if inspect.isawaitable(thing) else ""
         raise TypeError(f"fn must be an async function, got {_shown(thing)} ({type(thing).__name__}){hint}")
     if inspect.isasyncgenfunction(thing) or (inspect.isgeneratorfunction(thing) and not inspect.iscoroutinefunction(thing)):
-        raise TypeError(f"fn must be an async function, got the generator function {_shown(thing)}: wrap it in a coroutine that consumes it")
+        raise TypeError(
+            f"fn must be an async function, got the generator function {_shown(thing)}: wrap it in a coroutine that consumes it"
+        )
     if inspect.isclass(thing):
         raise TypeError(f"fn must be an async function, got the class {_shown(thing)}")
 
@@ -119,6 +138,8 @@ def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
     """Refuse a call from another thread, or from another event loop of this one."""
     try:
         running = asyncio.get_running_loop()
+        if running is loop:
+            return
     except RuntimeError:
         running = None
     if running is not loop:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from . import _stack
 from ._job import Failure, Job, Outcome
-from ._lifecycle import JobState, Ledger
+from ._lifecycle import ABANDONED, CANCELLED, FAILED, QUEUED, RUNNING, TIMED_OUT, JobState, Ledger
 from ._runner import primed
 from ._snapshot import Stray
 from ._watch import Watch
@@ -125,7 +125,7 @@ class Crew:
     @property
     def free(self) -> int:
         """How many places nobody holds."""
-        return max(0, self.places - self._ledger.jobs[JobState.RUNNING])
+        return max(0, self.places - self._ledger.jobs[RUNNING])
 
     def enqueue(self, job: Job) -> None:
         """Let an accepted job wait for a place."""
@@ -136,14 +136,13 @@ class Crew:
     def begin(self, job: Job) -> None:
         """Start a job, which holds a place in the books already, in a task of its own."""
         self._running.add(job)
-        job.started_at = self.loop.time()
         job.label = name = job.name
         coroutine = primed(job, self)
         self.spawning = True
         try:
             job.task = self._group.create_task(coroutine, name=name, context=job.context)
         except Exception as error:  # the loop is closed, or somebody's task factory failed
-            self.settle(job, JobState.FAILED, Failure(error.with_traceback(None), name, self.name))
+            self.settle(job, FAILED, Failure(error.with_traceback(None), name, self.name))
             coroutine.close()
         finally:
             self.spawning = False
@@ -153,20 +152,20 @@ class Crew:
         if self._filling:  # a job that could not be started was settled: the loop below is already at it
             return
         self._filling = True
-        queue, jobs, observers = self._queue, self._ledger.jobs, self._observers
+        queue, jobs = self._queue, self._ledger.jobs
         try:
-            while not queue.empty() and jobs[JobState.RUNNING] < self.places:
+            while not queue.empty() and jobs[RUNNING] < self.places:
                 job = queue.get_nowait()
                 if job.deadline is not None:
                     self._watch.unqueued()
                     if job.deadline <= self.loop.time():
-                        self._ledger.move(job, JobState.TIMED_OUT)
+                        self._ledger.move(job, TIMED_OUT)
                         self._finish(job, self._timed_out(job, "queued"), started=False)
                         continue
-                self._ledger.move(job, JobState.RUNNING)
+                self._ledger.move(job, RUNNING)
                 self.begin(job)
-                if observers is not None:
-                    observers.job_started(job)
+                if self._observers is not None:
+                    self._observers.job_started(job)
         finally:
             self._filling = False
 
@@ -174,7 +173,9 @@ class Crew:
         """End a running job, free its place and give the place to the next."""
         self._ledger.move(job, state)
         self._running.discard(job)
-        self._finish(job, outcome, started=True)
+        job.end(outcome)
+        if self._observers is not None:
+            self._observers.job_ended(job, started=True)
         self.fill()
         self._left()
 
@@ -211,10 +212,10 @@ class Crew:
 
     def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> bool:
         """Cancel a job: a queued one leaves at once, a running one is given its grace. Say whether it had not ended."""
-        if job.state is JobState.QUEUED:
-            self._leave_queue(job, JobState.CANCELLED, job.cancelled(reason))
+        if job.state is QUEUED:
+            self._leave_queue(job, CANCELLED, job.cancelled(reason))
             return True
-        if job.state is not JobState.RUNNING:
+        if job.state is not RUNNING:
             return False
         scope, task = job.scope, job.task
         assert task is not None
@@ -233,7 +234,7 @@ class Crew:
             job = self._queue.get_nowait()
             if job.deadline is not None:
                 self._watch.unqueued()
-            self._ledger.move(job, JobState.CANCELLED)
+            self._ledger.move(job, CANCELLED)
             self._finish(job, job.cancelled(reason), started=False)
         self._left()
         for job in tuple(self._running):
@@ -258,8 +259,8 @@ class Crew:
 
     def _overdue(self, job: Job, now: float) -> None:
         """Deal with a job whose time has come: its deadline in the queue or while running, or the end of its grace."""
-        if job.state is JobState.QUEUED:
-            self._leave_queue(job, JobState.TIMED_OUT, self._timed_out(job, "queued"))
+        if job.state is QUEUED:
+            self._leave_queue(job, TIMED_OUT, self._timed_out(job, "queued"))
         elif job.cause is None:
             # `asyncio.timeout` cancels it at this same moment. Its grace counts from now, not from when the deadline should
             # have come: if something has been blocking the loop, the job has not had a chance to react.
@@ -288,7 +289,7 @@ class Crew:
             "\n  ".join(stray.stack) or "an unknown place",
         )
         job.limit = math.inf
-        self.settle(job, JobState.ABANDONED, outcome)
+        self.settle(job, ABANDONED, outcome)
 
     def _stray(self, job: Job, task: asyncio.Task[None]) -> Stray:
         now = self.loop.time()

@@ -112,9 +112,7 @@ class JobTimeout(PoolError, TimeoutError):
         abandoned: true when the job did not end within `cancel_grace`, and may still be running.
     """
 
-    def __init__(
-        self, job: str, timeout: float, phase: Literal["queued", "running"], *, abandoned: bool = False
-    ) -> None:
+    def __init__(self, job: str, timeout: float, phase: Literal["queued", "running"], *, abandoned: bool = False) -> None:
         tail = ", did not end in its grace and was abandoned" if abandoned else ""
         super().__init__(f"job {job!r} ran out of its {timeout:.6g} s while {phase}{tail}")
         self.job = job

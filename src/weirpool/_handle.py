@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _checks
 from ._errors import PoolError
 from ._job import CURRENT, Failure, Job
-from ._lifecycle import ENDED, JobState
+from ._lifecycle import ENDED, RUNNING, SUCCEEDED, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -78,7 +79,7 @@ class JobHandle(Generic[T_co]):
         Raises:
             RuntimeError: called from another thread or event loop, or from the job itself.
         """
-        await _until_ended(self._job)
+        await _ended(self._job)
 
     def result(self) -> T_co:
         """Return the result of a job that has ended, or raise what it ended with; see `await`.
@@ -90,7 +91,7 @@ class JobHandle(Generic[T_co]):
             BaseException: whatever the job itself raised.
         """
         job = self._job
-        if job.state is JobState.SUCCEEDED:
+        if job.state is SUCCEEDED:
             result: T_co = job.outcome
             return result
         error = self.exception()
@@ -113,7 +114,7 @@ class JobHandle(Generic[T_co]):
         job = self._job
         if job.state not in ENDED:
             raise asyncio.InvalidStateError(f"job {job.name!r} is {job.state.value}: it has no outcome yet")
-        if job.state is JobState.SUCCEEDED:
+        if job.state is SUCCEEDED:
             return None
         outcome = job.outcome
         if isinstance(outcome, Failure):
@@ -124,38 +125,46 @@ class JobHandle(Generic[T_co]):
         return error.again() if isinstance(error, PoolError) else error
 
     def __await__(self) -> Generator[Any, None, T_co]:
-        if self._job.state not in ENDED:
-            yield from _until_ended(self._job).__await__()
+        job = self._job
+        if job.state not in ENDED:
+            yield from _until_ended(job)
+        if job.state is SUCCEEDED:
+            result: T_co = job.outcome
+            return result
         try:
             return self.result()
         finally:
-            del self  # a traceback that holds this frame must not hold the handle
+            del self, job  # a traceback that holds this frame must not hold the outcome
 
     def __repr__(self) -> str:
         return f"<JobHandle {self.name} {self.state.value}>"
 
 
-async def _until_ended(job: Job) -> None:
+def _until_ended(job: Job) -> Generator[Any, None, None]:
     owner = job.owner
     if owner is None:
         return  # it has ended
     _checks.on_loop("waiting for a job", owner.loop)
-    if job.task is not None and job.task is asyncio.current_task():
+    reference = CURRENT.get()
+    if reference is not None and reference() is job:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
     # A future of one's own: one that awaiters shared would let a cancelled awaiter cancel it for all.
     waiter = owner.loop.create_future()
     job.add_waiter(waiter)
     try:
-        await waiter
+        yield from waiter
     except BaseException:
         job.remove_waiter(waiter)
         raise
 
 
+_ended = types.coroutine(_until_ended)
+
+
 def _current() -> Job | None:
     reference = CURRENT.get()
     job = None if reference is None else reference()
-    return job if job is not None and job.state is JobState.RUNNING else None
+    return job if job is not None and job.state is RUNNING else None
 
 
 def current_job() -> JobHandle[Any] | None:

@@ -10,6 +10,7 @@ import asyncio
 import functools
 import logging
 import math
+import types
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -63,7 +64,12 @@ class Failure:
 
     def __del__(self) -> None:
         if not self.seen:
-            _log.error("job %r of pool %r failed and nobody asked why", self.job, self.pool, exc_info=self.error.with_traceback(self.traceback))
+            _log.error(
+                "job %r of pool %r failed and nobody asked why",
+                self.job,
+                self.pool,
+                exc_info=self.error.with_traceback(self.traceback),
+            )
 
 
 # What a job ended with: its result if it SUCCEEDED, a Failure if it FAILED or TIMED_OUT, else the error to raise.
@@ -98,7 +104,6 @@ class Job:
     id: int
     state: JobState
     outcome: Outcome
-    started_at: float
     due: float
 
     def __init__(
@@ -119,7 +124,7 @@ class Job:
         self.deadline = deadline
         self.label = label
         self.owner: JobOwner | None = owner
-        self.accepted_at = now
+        self.accepted_at = self.started_at = now
         self.task: asyncio.Task[None] | None = None
         self.scope: asyncio.Timeout | None = None
         # Why the job is being ended before its time; the first cause stays, and the job is cancelled only for that one.
@@ -139,12 +144,14 @@ class Job:
 
     def end(self, outcome: Outcome) -> None:
         """Let go of everything but the outcome, and wake whoever awaits it. The state has been moved already."""
-        self.label = self.name
+        if self.label is None:
+            self.label = self.name
         self.outcome = outcome
         self.fn = self.args = self.context = self.owner = self.task = self.scope = None
-        waiters, self.waiters = self.waiters, None
+        waiters = self.waiters
         if waiters is None:
             return
+        self.waiters = None
         for waiter in waiters if isinstance(waiters, list) else (waiters,):
             if not waiter.done():
                 waiter.set_result(None)
@@ -181,6 +188,8 @@ class Job:
 
 
 def _function_name(fn: Any) -> str:
+    if type(fn) is types.FunctionType:
+        return fn.__qualname__
     while isinstance(fn, functools.partial):
         fn = fn.func
     name = getattr(fn, "__qualname__", None)

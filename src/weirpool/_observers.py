@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
 from ._job import Failure
-from ._lifecycle import JobState
+from ._lifecycle import SUCCEEDED
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,6 +53,7 @@ class Observers:
 
     def job_started(self, job: Job) -> None:
         """Tell that a job got a place."""
+        job.started_at = self._loop.time()
         if self._hooks["job_started"]:
             self._tell("job_started", JobStarted(self._pool, job.id, job.name, job.started_at - job.accepted_at))
 
@@ -61,7 +62,7 @@ class Observers:
         if self._hooks["job_ended"]:
             ran_for = self._loop.time() - job.started_at if started else None
             outcome = job.outcome.error if isinstance(job.outcome, Failure) else job.outcome
-            error = outcome if isinstance(outcome, BaseException) and job.state is not JobState.SUCCEEDED else None
+            error = outcome if isinstance(outcome, BaseException) and job.state is not SUCCEEDED else None
             self._tell("job_ended", JobEnded(self._pool, job.id, job.name, job.state, ran_for, error))
 
     def stray_ended(self, job: Job) -> None:

@@ -18,7 +18,7 @@ from ._crew import Crew
 from ._events import Observer
 from ._handle import JobHandle
 from ._job import CURRENT, Job
-from ._lifecycle import JobState, Ledger, PoolState
+from ._lifecycle import ABANDONED, CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._observers import Observers
 from ._queue import JobQueue
 from ._snapshot import PoolStats, ShutdownReport
@@ -92,14 +92,12 @@ class WorkerPool(AsyncResource):
     ) -> None:
         self._max_workers = _checks.whole("max_workers", max_workers, "jobs that run at once", 1)
         self._queue_size = _checks.whole("queue_size", queue_size, "jobs that wait", 0)
-        self._job_timeout = _timeout("job_timeout", job_timeout)
-        self._submit_timeout = (
-            None
-            if submit_timeout is None
-            else _checks.seconds("submit_timeout", submit_timeout, "0 or more", none="wait as long as it takes")
-        )
-        self._shutdown_timeout = _checks.seconds("shutdown_timeout", shutdown_timeout, "0 or more")
-        self._cancel_grace = _checks.seconds("cancel_grace", cancel_grace, "0 or more")
+        self._job_timeout = None if job_timeout is None else _checks.seconds("job_timeout", job_timeout, none="no limit")
+        if submit_timeout is not None:
+            _checks.seconds("submit_timeout", submit_timeout, zero="do not wait", none="wait as long as it takes")
+        self._submit_timeout = submit_timeout
+        self._shutdown_timeout = _checks.seconds("shutdown_timeout", shutdown_timeout, zero="cancel at once, wait for nothing")
+        self._cancel_grace = _checks.seconds("cancel_grace", cancel_grace, zero="abandon at once")
         if self._cancel_grace > self._shutdown_timeout:
             raise ValueError(
                 f"cancel_grace must be at most shutdown_timeout ({shutdown_timeout!r} s), of which it is the last part, "
@@ -172,7 +170,9 @@ class WorkerPool(AsyncResource):
             RuntimeError: called from one of the pool's own jobs, which would wait for itself (`close_intake()` is what a job
                 may call), or from another thread or event loop.
         """
-        budget = self._shutdown_timeout if timeout is None else _checks.seconds("timeout", timeout, "0 or more")
+        budget = self._shutdown_timeout
+        if timeout is not None:
+            budget = _checks.seconds("timeout", timeout, zero="wait for nothing", none="the pool's shutdown_timeout")
         closing = self._closing
         if closing is None:  # never entered, and never will be
             if self._ledger.pool is PoolState.NEW:
@@ -237,7 +237,8 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
         """
         job = self._job(fn, args, timeout, deadline, name)
-        await self._admission.submit(job, self._submit_timeout)
+        if not self._admission.admit(job):
+            await self._admission.wait(job, self._submit_timeout)
         return JobHandle(job)
 
     def submit_nowait(
@@ -269,7 +270,8 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
         """
         job = self._job(fn, args, timeout, deadline, name)
-        self._admission.submit_nowait(job)
+        if not self._admission.admit(job):
+            self._admission.refuse_full()
         return JobHandle(job)
 
     async def run(
@@ -346,13 +348,13 @@ class WorkerPool(AsyncResource):
             max_workers=self._max_workers,
             queue_size=self._queue_size,
             accepted=ledger.accepted,
-            succeeded=jobs[JobState.SUCCEEDED],
-            failed=jobs[JobState.FAILED],
-            timed_out=jobs[JobState.TIMED_OUT],
-            cancelled=jobs[JobState.CANCELLED],
-            abandoned=jobs[JobState.ABANDONED],
-            queued=jobs[JobState.QUEUED],
-            running=jobs[JobState.RUNNING],
+            succeeded=jobs[SUCCEEDED],
+            failed=jobs[FAILED],
+            timed_out=jobs[TIMED_OUT],
+            cancelled=jobs[CANCELLED],
+            abandoned=jobs[ABANDONED],
+            queued=jobs[QUEUED],
+            running=jobs[RUNNING],
             strays=ledger.strays,
             waiting=0 if self._closing is None else self._admission.waiting,
             refused=MappingProxyType(dict(ledger.refused)),
@@ -362,7 +364,7 @@ class WorkerPool(AsyncResource):
         jobs = self._ledger.jobs
         return (
             f"<WorkerPool {self._name!r} {self.state.value}: "
-            f"{jobs[JobState.RUNNING]} of {self._max_workers} running, {jobs[JobState.QUEUED]} of {self._queue_size} queued>"
+            f"{jobs[RUNNING]} of {self._max_workers} running, {jobs[QUEUED]} of {self._queue_size} queued>"
         )
 
     def __del__(self) -> None:
@@ -391,7 +393,7 @@ class WorkerPool(AsyncResource):
         if timeout is _JOB_TIMEOUT:
             timeout = self._job_timeout
         elif timeout is not None:
-            timeout = _timeout("timeout", timeout)
+            timeout = _checks.seconds("timeout", timeout, none="no limit")
         if deadline is not None:
             deadline = _checks.loop_time("deadline", deadline)
         if name is not None:
@@ -406,10 +408,6 @@ class WorkerPool(AsyncResource):
         reference = CURRENT.get()
         job = None if reference is None else reference()
         return job if job is not None and job.owner is self._crew else None
-
-
-def _timeout(name: str, value: float | None) -> float | None:
-    return None if value is None else _checks.seconds(name, value, "more than 0", none="no time limit")
 
 
 def _inherited(parent: Job | None, deadline: float | None, loop: asyncio.AbstractEventLoop) -> float | None:

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 
 from ._job import Job
-from ._lifecycle import JobState
+from ._lifecycle import QUEUED
 
 __all__ = ["JobQueue"]
 
@@ -36,10 +36,30 @@ class JobQueue(asyncio.Queue[Job]):
     def _get(self) -> Job:
         jobs = self._jobs
         job = jobs.popleft()
-        while job.state is not JobState.QUEUED:
+        while job.state is not QUEUED:
             self._gone -= 1
             job = jobs.popleft()
         return job
+
+    def get_nowait(self) -> Job:
+        """Remove and return the job that has waited longest.
+
+        Raises:
+            asyncio.QueueEmpty: none waits.
+        """
+        if len(self._jobs) == self._gone:
+            raise asyncio.QueueEmpty
+        return self._get()
+
+    def put_nowait(self, item: Job) -> None:
+        """Append a job.
+
+        Raises:
+            asyncio.QueueFull: there is no room.
+        """
+        if len(self._jobs) - self._gone >= self._maxsize:
+            raise asyncio.QueueFull
+        self._jobs.append(item)
 
     def qsize(self) -> int:
         """Return how many jobs wait; tombstones do not count."""
@@ -57,5 +77,5 @@ class JobQueue(asyncio.Queue[Job]):
         """Note that one job in here is no longer QUEUED: it has become a tombstone."""
         self._gone += 1
         if self._gone * 2 > len(self._jobs):
-            self._jobs = deque(job for job in self._jobs if job.state is JobState.QUEUED)
+            self._jobs = deque(job for job in self._jobs if job.state is QUEUED)
             self._gone = 0

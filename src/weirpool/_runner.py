@@ -13,7 +13,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._job import CURRENT, Failure, Job, Outcome
-from ._lifecycle import JobState
+from ._lifecycle import CANCELLED, FAILED, RUNNING, SUCCEEDED, TIMED_OUT, JobState
 from ._observers import raise_in_loop
 
 if TYPE_CHECKING:
@@ -82,14 +82,17 @@ async def _run(job: Job, crew: Settler) -> None:
                 result = await _called(job)
     except BaseException as raised:
         error = raised
-    if job.state is not JobState.RUNNING:
+    if job.state is not RUNNING:
         crew.ended_late(job)
     elif error is None and (job.scope is None or not job.scope.expired()):
-        crew.settle(job, JobState.SUCCEEDED, result)
+        crew.settle(job, SUCCEEDED, result)
     else:
         crew.settle(job, *_judged(job, error, crew))
-    if isinstance(error, KeyboardInterrupt | SystemExit):
+    if error is not None and isinstance(error, KeyboardInterrupt | SystemExit):
         raise_in_loop(crew.loop, error)
+    # A frame in the traceback of the job's exception may link back to this one (it does on 3.13), which would then hold the
+    # exception in turn.
+    del job, result, error
 
 
 def _due(job: Job, crew: Settler) -> float | None:
@@ -98,17 +101,15 @@ def _due(job: Job, crew: Settler) -> float | None:
     Raises:
         _TooLate: its deadline has passed since it was given its place.
     """
-    due = job.deadline
-    if due is None and job.timeout is None:
-        return None
-    now = crew.loop.time()
+    now = job.started_at = crew.loop.time()
+    timeout, due = job.timeout, job.deadline
     if due is not None and due <= now:
         raise _TooLate
-    if job.timeout is not None and (due is None or now + job.timeout < due):
-        due = now + job.timeout
-    assert due is not None
-    job.due = due
-    crew.watch_deadline(job, due)
+    if timeout is not None and (due is None or now + timeout < due):
+        due = now + timeout
+    if due is not None:
+        job.due = due
+        crew.watch_deadline(job, due)
     return due
 
 
@@ -135,20 +136,20 @@ def _judged(job: Job, error: BaseException | None, crew: Settler) -> tuple[JobSt
     for from one that the job made up by `job.cause`; the type of the exception tells neither.
     """
     if isinstance(error, _TooLate):
-        return JobState.TIMED_OUT, Failure(job.timed_out("queued"), job.name, crew.name)
+        return TIMED_OUT, Failure(job.timed_out("queued"), job.name, crew.name)
     if error is not None:
         _strip(error)
     if job.scope is not None and job.scope.expired():
         timeout = job.timed_out("running")
         if not _is_the_deadline(error):
             timeout.__cause__ = error
-        return JobState.TIMED_OUT, Failure(timeout, job.name, crew.name)
+        return TIMED_OUT, Failure(timeout, job.name, crew.name)
     assert error is not None
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         by_itself = task is None or not task.cancelling()
-        return JobState.CANCELLED, job.cancelled(job.cause or ("self" if by_itself else "task"))
-    return JobState.FAILED, Failure(error, job.name, crew.name)
+        return CANCELLED, job.cancelled(job.cause or ("self" if by_itself else "task"))
+    return FAILED, Failure(error, job.name, crew.name)
 
 
 def _is_the_deadline(error: BaseException | None) -> bool:

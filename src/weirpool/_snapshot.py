@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
-from ._lifecycle import JobState, Ledger, PoolState
+from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 
 __all__ = ["PoolStats", "ShutdownReport", "Stray"]
 
@@ -132,12 +132,12 @@ class ShutdownReport:
         return cls(
             pool=pool,
             accepted=ledger.accepted,
-            succeeded=jobs[JobState.SUCCEEDED],
-            failed=jobs[JobState.FAILED],
-            timed_out=jobs[JobState.TIMED_OUT],
+            succeeded=jobs[SUCCEEDED],
+            failed=jobs[FAILED],
+            timed_out=jobs[TIMED_OUT],
             cancelled_queued=ledger.cancelled_queued,
-            cancelled_running=jobs[JobState.CANCELLED] - ledger.cancelled_queued,
-            abandoned=jobs[JobState.ABANDONED],
+            cancelled_running=jobs[CANCELLED] - ledger.cancelled_queued,
+            abandoned=jobs[ABANDONED],
             refused=MappingProxyType(dict(ledger.refused)),
             strays=strays,
             drained=drained,

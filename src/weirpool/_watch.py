@@ -12,7 +12,7 @@ import math
 import weakref
 from typing import TYPE_CHECKING
 
-from ._lifecycle import JobState
+from ._lifecycle import QUEUED, RUNNING
 
 if TYPE_CHECKING:
     import asyncio
@@ -93,7 +93,7 @@ class Watch:
             if job is not None:
                 self._overdue(job, now)
         for job in [job for job in self._running if job.limit <= now]:
-            if job.state is JobState.RUNNING:
+            if job.state is RUNNING:
                 self._overdue(job, now)
         following = min((job.limit for job in self._running), default=math.inf)
         if self._queued:
@@ -104,4 +104,4 @@ class Watch:
 
 def _still_queued(reference: weakref.ref[Job]) -> Job | None:
     job = reference()
-    return job if job is not None and job.state is JobState.QUEUED else None
+    return job if job is not None and job.state is QUEUED else None
