@@ -184,7 +184,7 @@ class Closing:
             cancel_seconds=0.0 if self._cancelled_at is None else now - self._cancelled_at,
         )
         self.move(PoolState.CLOSED)
-        _log.log(logging.WARNING if self.report.cancelled or self.report.strays else logging.INFO, "%s", self.report)
+        _log.log(logging.INFO if self._cancelled_at is None else logging.WARNING, "%s", self.report)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
