@@ -19,7 +19,7 @@ import pytest
 from tests.support import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 
 LOOP = os.environ.get("WEIRPOOL_TEST_LOOP", "")
 
@@ -40,6 +40,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a virtual clock, which uvloop can't have; runs on the stock loop"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make a test fail in CI that is skipped for want of something that CI should have installed."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and "missing: " in str(report.longrepr):
+        report.outcome = "failed"
+    return report
+
+
 def _eager_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]  # 3.12+
@@ -47,7 +56,7 @@ def _eager_loop() -> asyncio.AbstractEventLoop:
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:
-    uvloop: Any = pytest.importorskip("uvloop", reason="uvloop is missing: pip install uvloop")
+    uvloop: Any = pytest.importorskip("uvloop", reason="missing: pip install uvloop")
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
 

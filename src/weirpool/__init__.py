@@ -21,19 +21,11 @@ A map of the source, bottom to top; a module imports only from floors below its 
 
 from __future__ import annotations
 
-from ._errors import JobCancelled as JobCancelled
-from ._errors import JobTimeout as JobTimeout
-from ._errors import PoolClosed as PoolClosed
-from ._errors import PoolError as PoolError
-from ._errors import PoolOverloaded as PoolOverloaded
-from ._handle import JobHandle as JobHandle
-from ._handle import current_job as current_job
-from ._handle import remaining as remaining
-from ._lifecycle import JobState as JobState
-from ._lifecycle import PoolState as PoolState
-from ._pool import WorkerPool as WorkerPool
-from ._snapshot import PoolStats as PoolStats
-from ._snapshot import ShutdownReport as ShutdownReport
+from ._errors import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded
+from ._handle import JobHandle, current_job, remaining
+from ._lifecycle import JobState, PoolState
+from ._pool import WorkerPool
+from ._snapshot import PoolStats, ShutdownReport
 
 __all__ = [
     "JobCancelled",
@@ -54,4 +46,3 @@ __all__ = [
 # Tracebacks and documentation should say weirpool.WorkerPool, not weirpool._pool.WorkerPool.
 for _name in __all__:
     globals()[_name].__module__ = __name__
-del _name

@@ -126,9 +126,9 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
     if not callable(thing):
         hint = ": await it yourself, or pass an async function that does" if inspect.isawaitable(thing) else ""
         raise TypeError(f"fn must be an async function, got {_shown(thing)} ({type(thing).__name__}){hint}")
-    if inspect.isasyncgenfunction(thing) or (inspect.isgeneratorfunction(thing) and not inspect.iscoroutinefunction(thing)):
+    if inspect.isasyncgenfunction(thing) or inspect.isgeneratorfunction(thing):
         raise TypeError(
-            f"fn must be an async function, got the generator function {_shown(thing)}: wrap it in a coroutine that consumes it"
+            f"fn must be an async function, got the generator function {_shown(thing)}: wrap it in one that consumes it"
         )
     if inspect.isclass(thing):
         raise TypeError(f"fn must be an async function, got the class {_shown(thing)}")

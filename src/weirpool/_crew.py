@@ -66,7 +66,7 @@ class Crew:
         self._queue = queue
         self._ledger = ledger
         self._observers = observers
-        self._running: set[Job] = set()
+        self._running: dict[Job, None] = {}  # a set, in order of start
         self._watch = Watch(loop, self._running, self._overdue)
         self._filling = False
         self._stopping: asyncio.Future[None] = loop.create_future()
@@ -135,7 +135,7 @@ class Crew:
 
     def begin(self, job: Job) -> None:
         """Start a job, which holds a place in the books already, in a task of its own."""
-        self._running.add(job)
+        self._running[job] = None
         job.label = name = job.name
         coroutine = primed(job, self)
         self.spawning = True
@@ -172,7 +172,7 @@ class Crew:
     def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a running job, free its place and give the place to the next."""
         self._ledger.move(job, state)
-        self._running.discard(job)
+        del self._running[job]
         job.end(outcome)
         if self._observers is not None:
             self._observers.job_ended(job, started=True)
@@ -265,7 +265,7 @@ class Crew:
             # `asyncio.timeout` cancels it at this same moment. Its grace counts from now, not from when the deadline should
             # have come: if something has been blocking the loop, the job has not had a chance to react.
             job.cause = "deadline"
-            self._watch.running(job, self.loop.time() + self._grace)
+            self._watch.running(job, now + self._grace)
         else:
             self._abandon(job)
 

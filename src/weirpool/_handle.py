@@ -12,7 +12,7 @@ from ._job import CURRENT, Failure, Job
 from ._lifecycle import ENDED, RUNNING, SUCCEEDED, JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Awaitable, Callable, Generator
 
 __all__ = ["JobHandle", "current_job", "remaining"]
 
@@ -158,7 +158,7 @@ def _until_ended(job: Job) -> Generator[Any, None, None]:
         raise
 
 
-_ended = types.coroutine(_until_ended)
+_ended: Callable[[Job], Awaitable[None]] = types.coroutine(_until_ended)
 
 
 def _current() -> Job | None:

@@ -6,7 +6,6 @@ outcome, and no reference to the callable, its arguments, its context or its tas
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import math
@@ -15,12 +14,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ._errors import JobCancelled, JobTimeout
-from ._lifecycle import JobState
 
 if TYPE_CHECKING:
+    import asyncio
     import weakref
     from collections.abc import Awaitable, Callable
     from contextvars import Context
+
+    from ._lifecycle import JobState
 
 __all__ = ["CURRENT", "Failure", "Job", "JobOwner", "Outcome"]
 
@@ -86,7 +87,6 @@ class Job:
         "cause",
         "context",
         "deadline",
-        "due",
         "fn",
         "id",
         "label",
@@ -104,7 +104,6 @@ class Job:
     id: int
     state: JobState
     outcome: Outcome
-    due: float
 
     def __init__(
         self,
@@ -174,12 +173,12 @@ class Job:
 
     def timed_out(self, phase: Literal["queued", "running"], *, abandoned: bool = False) -> JobTimeout:
         """Make the error for a job whose time is over."""
-        by_deadline = self.deadline is not None and (phase == "queued" or self.due == self.deadline)
-        if by_deadline or self.timeout is None:
-            assert self.deadline is not None  # a job with neither never runs out of time
-            had = self.deadline - self.accepted_at
+        timeout, deadline = self.timeout, self.deadline
+        if deadline is not None and (phase == "queued" or timeout is None or self.started_at + timeout >= deadline):
+            had = deadline - self.accepted_at
         else:
-            had = self.timeout
+            assert timeout is not None  # a job with neither never runs out of time
+            had = timeout
         return JobTimeout(self.name, had, phase, abandoned=abandoned)
 
     def cancelled(self, reason: str, *, abandoned: bool = False) -> JobCancelled:

@@ -7,8 +7,10 @@ or changes a count: whoever wants to move something asks the `Ledger`, which ref
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "ABANDONED",

@@ -132,12 +132,12 @@ class WorkerPool(AsyncResource):
         self._closing.move(PoolState.OPEN)
         try:
             await ready
-            if self._crew.gone:
-                raise RuntimeError(f"{self!r} could not be opened: its own task was cancelled before it ran")
         except BaseException:
             self._closing.escalate()
             await self._closing.wait()
             raise
+        if self._crew.gone:
+            raise RuntimeError(f"{self!r} could not be opened: its own task was cancelled before it ran")
         return self
 
     async def __aexit__(
@@ -206,7 +206,7 @@ class WorkerPool(AsyncResource):
         fn: Callable[[*Ts], Awaitable[T]],
         /,
         *args: *Ts,
-        timeout: float | None | Literal[_Default.JOB_TIMEOUT] = _JOB_TIMEOUT,
+        timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
         deadline: float | None = None,
         name: str | None = None,
     ) -> JobHandle[T]:
@@ -246,7 +246,7 @@ class WorkerPool(AsyncResource):
         fn: Callable[[*Ts], Awaitable[T]],
         /,
         *args: *Ts,
-        timeout: float | None | Literal[_Default.JOB_TIMEOUT] = _JOB_TIMEOUT,
+        timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
         deadline: float | None = None,
         name: str | None = None,
     ) -> JobHandle[T]:
@@ -279,7 +279,7 @@ class WorkerPool(AsyncResource):
         fn: Callable[[*Ts], Awaitable[T]],
         /,
         *args: *Ts,
-        timeout: float | None | Literal[_Default.JOB_TIMEOUT] = _JOB_TIMEOUT,
+        timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
         deadline: float | None = None,
         name: str | None = None,
     ) -> T:
@@ -383,7 +383,7 @@ class WorkerPool(AsyncResource):
         self,
         fn: Callable[..., Awaitable[Any]],
         args: tuple[Any, ...],
-        timeout: float | None | Literal[_Default.JOB_TIMEOUT],
+        timeout: float | Literal[_Default.JOB_TIMEOUT] | None,
         deadline: float | None,
         name: str | None,
     ) -> Job:

@@ -26,7 +26,7 @@ class JobQueue(asyncio.Queue[Job]):
     _jobs: deque[Job]
     _gone: int
 
-    def _init(self, maxsize: int) -> None:
+    def _init(self, maxsize: int) -> None:  # noqa: ARG002  (asyncio.Queue calls it so)
         self._jobs = deque()
         self._gone = 0
 
@@ -57,7 +57,7 @@ class JobQueue(asyncio.Queue[Job]):
         Raises:
             asyncio.QueueFull: there is no room.
         """
-        if len(self._jobs) - self._gone >= self._maxsize:
+        if len(self._jobs) - self._gone >= self.maxsize:
             raise asyncio.QueueFull
         self._jobs.append(item)
 

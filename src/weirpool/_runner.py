@@ -17,7 +17,7 @@ from ._lifecycle import CANCELLED, FAILED, RUNNING, SUCCEEDED, TIMED_OUT, JobSta
 from ._observers import raise_in_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Coroutine, Generator
 
 __all__ = ["Settler", "primed"]
 
@@ -52,7 +52,7 @@ def _turn() -> Generator[None, None, None]:
     yield
 
 
-def primed(job: Job, crew: Settler) -> types.CoroutineType[Any, Any, None]:
+def primed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
     """Return the coroutine for a job's task, advanced to its first `await`.
 
     A task that is cancelled before its first step never enters its coroutine: no `try` in there would see it, and the job
@@ -108,7 +108,6 @@ def _due(job: Job, crew: Settler) -> float | None:
     if timeout is not None and (due is None or now + timeout < due):
         due = now + timeout
     if due is not None:
-        job.due = due
         crew.watch_deadline(job, due)
     return due
 
@@ -119,7 +118,8 @@ class _TooLate(Exception):
 
 def _called(job: Job) -> Any:
     """Call the job's function and return the awaitable that it gives."""
-    assert job.fn is not None and job.args is not None
+    assert job.fn is not None
+    assert job.args is not None
     awaitable = job.fn(*job.args)
     if type(awaitable) is not types.CoroutineType and not inspect.isawaitable(awaitable):
         raise TypeError(

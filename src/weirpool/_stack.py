@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import linecache
-import os.path
-import types
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import types
 
 __all__ = ["where"]
 
-_ASYNCIO = os.path.dirname(asyncio.__file__)
+_ASYNCIO = Path(asyncio.__file__).parent
 
 
 def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
@@ -29,7 +31,7 @@ def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
         frames.append(frame)
         inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None) or getattr(inner, "ag_await", None)
     frames = frames[1:]
-    while len(frames) > 1 and os.path.dirname(frames[-1].f_code.co_filename) == _ASYNCIO:
+    while len(frames) > 1 and Path(frames[-1].f_code.co_filename).parent == _ASYNCIO:
         frames.pop()
     return tuple(map(_line, frames))
 

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from ._events import JobAccepted as JobAccepted
-from ._events import JobEnded as JobEnded
-from ._events import JobStarted as JobStarted
-from ._events import Observer as Observer
-from ._events import PoolMoved as PoolMoved
-from ._events import StrayEnded as StrayEnded
-from ._events import SubmitRefused as SubmitRefused
-from ._snapshot import Stray as Stray
+from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
+from ._snapshot import Stray
 
 __all__ = [
     "JobAccepted",

@@ -209,6 +209,11 @@ def _totals(books: _Books) -> Iterator[Offence]:
         if getattr(report, name) != count:
             yield Offence("numbers", name, f"the pool reports {getattr(report, name)}, its journal has {count}")
     total = sum(getattr(report, name) for name in counted if name != "accepted")
+    answers = [answer for answers in books.answers.values() for answer in answers]
+    refused = sum(answer.status == 503 for answer in answers)
+    unheard = sum(answer.status is None and answer.sent for answer in answers)
+    if not refused <= report.refused <= refused + unheard:
+        yield Offence("numbers", "refused", f"the pool reports {report.refused}, the client heard {refused}")
     if report.accepted != total:
         yield Offence("numbers", "accepted", f"the pool reports {report.accepted}, but ends that sum up to {total}")
 

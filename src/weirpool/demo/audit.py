@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .account import Account, draw_up
 from .journals import CLIENT, POOL, RECEIVER, read
-from .settings import BadInput
+from .settings import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,8 +23,8 @@ _ENDS = {
     "succeeded": "delivered: the receiver has it and answered 2xx",
     "failed": "failed",
     "timed_out": "timed out",
-    "cancelled": "cancelled by the shutdown",
-    "abandoned": "abandoned by the shutdown",
+    "cancelled": "cancelled",
+    "abandoned": "abandoned",
 }
 _WIDTH = 76
 _SHOWN = 20
@@ -58,7 +58,7 @@ def _rows(account: Account) -> Iterator[tuple[int, int, str]]:
         yield count, 2, f"last answer: {note}"
     accepted = f"; the pool had accepted {account.unknown_accepted:,} of them" if account.unknown else ""
     yield len(account.unknown), 1, f"unknown to the client: the connection died before the answer{accepted}"
-    yield sum(account.retries.values()), 0, "503 answers with Retry-After on the way, which are no event's end"
+    yield sum(account.retries.values()), 0, "times a 503 with Retry-After, on the way to that"
     for note, count in account.retries.most_common():
         yield count, 1, note
 
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     directory = parser.parse_args(argv).directory
     try:
         account = audit(directory)
-    except BadInput as error:
+    except InputError as error:
         print(f"weirpool audit: {error}", file=sys.stderr)
         return 2
     print(text(account))

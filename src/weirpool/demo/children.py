@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
-__all__ = ["Child", "ChildFailed"]
+__all__ = ["Child", "ChildError"]
 
 
-class ChildFailed(Exception):
+class ChildError(Exception):
     """Say that a child process ended before it was ready, with the end of its log."""
 
 
@@ -34,7 +34,7 @@ class Child:
         self._process: Process
 
     async def __aenter__(self) -> Self:
-        with self._log.open("ab") as log:
+        with self._log.open("xb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
@@ -45,22 +45,22 @@ class Child:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self.kill()
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.communicate()
 
-    async def ready(self) -> dict[str, Any]:
-        """Return the child's first message.
+    async def ready(self) -> str:
+        """Return the URL at which the child says it serves.
 
         Raises:
-            ChildFailed: it ended without one.
+            ChildError: it ended without one.
         """
         async for message in self.messages():
-            return message
+            if "ready" in message:
+                return str(message["ready"])
         tail = self._log.read_text("utf-8", "replace").splitlines()[-15:]
-        raise ChildFailed("\n".join([f"{self._module} ended before it was ready:", *tail]))
+        raise ChildError("\n".join([f"{self._module} ended before it was ready:", *tail]))
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """Iterate over what the child says, until it ends."""
@@ -72,6 +72,11 @@ class Child:
         """Send SIGTERM, if there is still somebody to get it."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
+
+    def kill(self) -> None:
+        """End the child, whatever it is doing."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     async def ended(self, within: float) -> bool:
         """Wait until the child has ended, for so many seconds at most; say whether it has."""

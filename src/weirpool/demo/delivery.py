@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from .events import Event
 
-__all__ = ["DeliveryFailed", "JobJournal", "deliver"]
+__all__ = ["DeliveryError", "JobJournal", "deliver"]
 
 
-class DeliveryFailed(Exception):
+class DeliveryError(Exception):
     """Say that the receiver did not take an event."""
 
 
@@ -27,12 +27,12 @@ async def deliver(session: aiohttp.ClientSession, receiver: str, event: Event) -
     There is no timeout here: the pool holds the job to its own.
 
     Raises:
-        DeliveryFailed: the receiver answered something else.
+        DeliveryError: the receiver answered something else.
     """
     headers = {"Content-Type": "application/json"}
     async with session.post(receiver + event.path, data=event.model_dump_json(), headers=headers) as response:
         if not response.ok:
-            raise DeliveryFailed(f"the receiver answered {response.status}")
+            raise DeliveryError(f"the receiver answered {response.status}")
         return response.status
 
 
@@ -49,10 +49,10 @@ class JobJournal(Observer):
     def job_ended(self, event: JobEnded, /) -> None:
         """Write down how a job ended."""
         started = event.ran_for is not None
-        self._journal.write(Ended(event.name, event.id, event.state.value, started, _reason(event.error)))
+        self._journal.write(Ended(event.name, event.id, event.state.value, started, _reason(event.error, started)))
 
 
-def _reason(error: BaseException | None) -> str:
+def _reason(error: BaseException | None, started: bool) -> str:
     """Say why a job did not succeed, in words that are the same for all jobs with the same fate."""
     match error:
         case None:
@@ -60,6 +60,6 @@ def _reason(error: BaseException | None) -> str:
         case JobTimeout():
             return f"ran out of its {error.timeout:g} s while {error.phase}"
         case JobCancelled():
-            return f"cancelled ({error.reason})"
+            return f"{error.reason}, {'while running' if started else 'in the queue'}"
         case _:
             return f"{type(error).__name__}: {error}"

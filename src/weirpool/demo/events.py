@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from .settings import BadInput
+from .settings import InputError
 
 __all__ = ["SAMPLE", "Event", "load"]
 
@@ -44,12 +44,12 @@ def load(path: Path) -> list[Event]:
     """Read a file with one event as JSON on each line; empty lines are skipped.
 
     Raises:
-        BadInput: there is no such file, it holds no events, two with the same id, or something that is not an event.
+        InputError: there is no such file, it holds no events, two with the same id, or something that is not an event.
     """
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise BadInput(f"--events must be a readable file of JSON lines, got {str(path)!r}: {error.strerror}") from error
+        raise InputError(f"--events must be a readable file of JSON lines, got {str(path)!r}: {error.strerror}") from error
     events: list[Event] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
@@ -58,13 +58,13 @@ def load(path: Path) -> list[Event]:
         try:
             event = Event.model_validate_json(line)
         except ValidationError as error:
-            raise BadInput(f"{path}, line {number}: {_first(error)}") from error
+            raise InputError(f"{path}, line {number}: {_first(error)}") from error
         if event.id in seen:
-            raise BadInput(f"{path}, line {number}: id must be unique, {event.id!r} is on line {seen[event.id]} already")
+            raise InputError(f"{path}, line {number}: id must be unique, {event.id!r} is on line {seen[event.id]} already")
         seen[event.id] = number
         events.append(event)
     if not events:
-        raise BadInput(f"--events must be a file with at least one event, got {str(path)!r}: it has none")
+        raise InputError(f"--events must be a file with at least one event, got {str(path)!r}: it has none")
     return events
 
 

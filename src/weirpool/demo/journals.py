@@ -9,12 +9,25 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-from .settings import BadInput
+from .settings import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CLIENT", "POOL", "RECEIVER", "Accepted", "Answer", "Ended", "Journal", "Load", "Receipt", "Record", "Report", "read"]
+__all__ = [
+    "CLIENT",
+    "POOL",
+    "RECEIVER",
+    "Accepted",
+    "Answer",
+    "Ended",
+    "Journal",
+    "Load",
+    "Receipt",
+    "Record",
+    "Report",
+    "read",
+]
 
 CLIENT: Final = "client.jsonl"
 POOL: Final = "pool.jsonl"
@@ -89,6 +102,7 @@ class Report:
     cancelled_queued: int
     cancelled_running: int
     abandoned: int
+    refused: int
     drained: int
     drain_seconds: float
     cancel_seconds: float
@@ -108,7 +122,7 @@ _KINDS: Final = {kind.__name__.lower(): kind for kind in (Load, Answer, Accepted
 
 
 class Journal:
-    """Write records to a file that does not exist yet, each on disk's side of the process before the next thing happens."""
+    """Write records to a file that does not exist yet, each out of this process before the next thing happens."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("x", encoding="utf-8", buffering=1)
@@ -128,7 +142,7 @@ def read(path: Path) -> list[Record]:
     """Read a journal back; one that was never begun is empty.
 
     Raises:
-        BadInput: a line is not a record.
+        InputError: a line is not a record.
     """
     if not path.exists():
         return []
@@ -138,7 +152,7 @@ def read(path: Path) -> list[Record]:
             fields = json.loads(line)
             records.append(_KINDS[fields.pop("kind")](**fields))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise BadInput(f"{path}, line {number}: not a record: {error}") from error
+            raise InputError(f"{path}, line {number}: not a record: {error}") from error
     return records
 
 

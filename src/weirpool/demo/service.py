@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import enum
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator  # noqa: TC003  (FastAPI reads annotations at run time)
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +20,15 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
-from weirpool import JobHandle, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool import JobHandle, PoolClosed, PoolOverloaded, PoolStats, ShutdownReport, WorkerPool
 
 from .child import die_with_parent, listen, say
 from .delivery import JobJournal, deliver
-from .events import Event  # noqa: TC001  (FastAPI reads annotations at run time)
+from .events import Event  # noqa: TC001
 from .journals import Journal, Report
 
 if TYPE_CHECKING:
+    from socket import socket
     from types import FrameType
 
 __all__ = ["application"]
@@ -59,7 +59,10 @@ def application(pool: WorkerPool, receiver: str, journal: Journal, closing_takes
                 yield
             telling.cancel()
             say(stats=plain(pool.stats()))
-            journal.write(Report(**{name: getattr(pool.report, name) for name in Report.__dataclass_fields__}))
+            for handle in jobs.values():
+                handle.exception()  # it is in the journal: the pool need not log a failure that nobody has looked at
+            assert pool.report is not None
+            journal.write(_report(pool.report))
 
     app = FastAPI(title="weirpool demo", lifespan=lifespan)
 
@@ -98,6 +101,12 @@ def _unavailable(reason: str, error: Exception, retry_after: int) -> JSONRespons
     return JSONResponse(content, status_code=503, headers={"Retry-After": str(retry_after)})
 
 
+def _report(report: ShutdownReport) -> Report:
+    """Return the pool's account as a line of its journal."""
+    numbers = {name: getattr(report, name) for name in Report.__dataclass_fields__}
+    return Report(**numbers | {"refused": sum(report.refused.values())})
+
+
 async def _tell(pool: WorkerPool) -> None:
     """Tell the parent how the pool is doing, while it closes too, when nobody can ask over HTTP any more."""
     while True:
@@ -105,22 +114,25 @@ async def _tell(pool: WorkerPool) -> None:
         await asyncio.sleep(_TELL_EVERY)
 
 
-def plain(value: Any) -> Any:
-    """Return a dataclass as what JSON has: dicts, strings, numbers."""
-    if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value.value if isinstance(value, enum.Enum) else value
+def plain(stats: PoolStats) -> dict[str, Any]:
+    """Return the pool's statistics as what JSON has."""
+    values = {field.name: getattr(stats, field.name) for field in dataclasses.fields(stats)}
+    return values | {"state": stats.state.value, "refused": dict(stats.refused)}
 
 
 class Server(uvicorn.Server):
-    """Close the pool's intake at SIGTERM, before uvicorn has stopped listening: requests of that moment get their 503."""
+    """Tell the parent when it serves, and close the pool's intake at SIGTERM, while uvicorn still answers with a 503."""
 
     def __init__(self, pool: WorkerPool, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._pool = pool
         self._loop = asyncio.get_running_loop()
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start, and tell the parent where."""
+        await super().startup(sockets)
+        assert sockets is not None
+        say(ready=f"http://127.0.0.1:{sockets[0].getsockname()[1]}")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Hear of a signal, between any two instructions: what touches the pool has to wait for the loop's next turn."""
@@ -143,7 +155,6 @@ async def serve(arguments: argparse.Namespace) -> None:
         )
         app = application(pool, arguments.receiver, journal, math.ceil(arguments.shutdown_timeout))
         config = uvicorn.Config(app, access_log=False, timeout_graceful_shutdown=_HTTP_GRACE)
-        say(ready=f"http://127.0.0.1:{sock.getsockname()[1]}")
         await Server(pool, config).serve([sock])
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BadInput", "Settings"]
+__all__ = ["InputError", "Settings"]
 
 
-class BadInput(Exception):
+class InputError(Exception):
     """Say what is wrong with what the user gave: shown without a traceback, exit status 2."""
 
 
@@ -36,10 +36,10 @@ class Settings:
 
     events: Path | None = None
     concurrency: int = 50
-    workers: int = 20
+    workers: int = 25
     queue_size: int = 100
     submit_timeout: float = 0.25
-    job_timeout: float = 3.0
+    job_timeout: float = 2.5
     shutdown_timeout: float = 10.0
     cancel_grace: float = 1.0
     retries: int = 5

@@ -1,0 +1,182 @@
+"""The command line. It owns signals and the terminal; what a command needs is loaded when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import math
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+__all__ = ["main"]
+
+_EXTRA = ("aiohttp", "fastapi", "rich", "uvicorn")
+_BY_SIGNAL = 128  # a command that was ended by a signal returns this and the signal's number, as in a shell
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status.
+
+    0 says that all is well, 1 that it is not, 2 that the command was not given what it needs, 130 that Ctrl-C was pressed.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except KeyboardInterrupt:  # while modules are loaded, or after the event loop; inside it, see _until_done
+        return _BY_SIGNAL + signal.SIGINT
+
+
+# The demo ---------------------------------------------------------------------------------------------------------------
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    missing = [package for package in _EXTRA if importlib.util.find_spec(package) is None]
+    if missing:
+        return _complain(f"the demo needs {', '.join(missing)}: pip install 'weirpool[demo]'", 2)
+    from .demo.children import ChildError  # noqa: PLC0415
+    from .demo.run import run  # noqa: PLC0415
+    from .demo.settings import InputError, Settings  # noqa: PLC0415
+
+    options = {name: value for name, value in vars(arguments).items() if name != "command"}
+    if arguments.cancel_grace is None:
+        options["cancel_grace"] = min(Settings.cancel_grace, arguments.shutdown_timeout)
+    elif arguments.cancel_grace > arguments.shutdown_timeout:
+        rule = f"must be at most --shutdown-timeout ({arguments.shutdown_timeout:g}), of which it is the last part"
+        return _complain(f"argument --cancel-grace: {rule}, got {arguments.cancel_grace:g}", 2)
+    status = 0
+    try:
+        status = _until_done(run(Settings(**options)))
+    except* InputError as errors:
+        status = _complain(errors.exceptions[0], 2)
+    except* ChildError as errors:
+        status = _complain(errors.exceptions[0], 1)
+    except* BrokenPipeError:
+        # Whoever read the output has gone, `head` for instance. Python will flush it once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = _BY_SIGNAL + signal.SIGPIPE
+    return status
+
+
+def _complain(message: object, status: int) -> int:
+    print(f"weirpool demo: {message}", file=sys.stderr)  # noqa: T201
+    return status
+
+
+def _until_done(main: Coroutine[Any, Any, int]) -> int:
+    """Run a coroutine to its end. The first SIGINT or SIGTERM cancels it; more of them do not disturb its cleaning up."""
+
+    async def guarded() -> int:
+        loop, task, caught = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+        assert task is not None
+
+        def stop(number: int) -> None:
+            if not caught:
+                task.cancel()
+            caught.append(number)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop, number)
+        try:
+            return await main
+        except asyncio.CancelledError:
+            if not caught:
+                raise
+            return _complain("interrupted; nothing is left running", _BY_SIGNAL + caught[0])
+
+    return asyncio.run(guarded())
+
+
+# The options ------------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="weirpool", description="The worker pool for asyncio services.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_demo(commands.add_parser("demo", help="watch a pool under load, and how it goes at SIGTERM", description=_DEMO))
+    return parser
+
+
+_DEMO = """Deliver webhooks through a pool: a FastAPI service takes events and delivers them to a receiver that is fast, slow,
+failing or silent; a client sends it more than it can hold; SIGTERM comes in the middle of that. Then the journals of all
+three are compared: every event that was accepted must have been delivered, or have failed for a reason, exactly once. Exit
+status: 0 if it all adds up, 1 if not (the offending events are named), 2 for bad input, 130 for Ctrl-C."""
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    from .demo.settings import Settings  # noqa: PLC0415
+
+    parser.set_defaults(**vars(Settings()) | {"command": _demo, "cancel_grace": None})
+    load = parser.add_argument_group("the load")
+    service = parser.add_argument_group("the service and its pool")
+    output = parser.add_argument_group("what to see of it")
+
+    def add(group: Any, option: str, metavar: str, type: Callable[[str], object], help: str) -> None:  # noqa: A002
+        group.add_argument(option, metavar=metavar, type=type, help=f"{help} (default: %(default)s)")
+
+    load.add_argument(
+        "--events",
+        metavar="FILE",
+        type=Path,
+        help="the events to send: one JSON object per line, with id, type, created, tenant, path and data; path begins with "
+        "/fast, /slow, /error or /never, which is how the receiver answers (default: the sample in the package)",
+    )
+    add(load, "--concurrency", "N", _whole(1, 400), "how many events the client has under way at once")
+    add(load, "--retries", "N", _whole(0, 1000), "how often the client sends an event again that was answered 503")
+    add(load, "--sigterm-after", "FRACTION", _number(0, 1), "send SIGTERM when this part of the events is dealt with")
+    add(service, "--workers", "N", _whole(1, 400), "how many deliveries run at once: max_workers")
+    add(service, "--queue-size", "N", _whole(0, 1_000_000), "how many more may wait: queue_size")
+    add(service, "--submit-timeout", "SECONDS", _number(0, 10), "how long a POST waits for room before it is answered 503")
+    add(service, "--job-timeout", "SECONDS", _number(0.01, 3600), "how long one delivery may take")
+    add(service, "--shutdown-timeout", "SECONDS", _number(0, 3600), "how long the pool may take to close")
+    service.add_argument(
+        "--cancel-grace",
+        metavar="SECONDS",
+        type=_number(0, 3600),
+        help="the last part of that, kept for what is cancelled to end "
+        f"(default: {Settings.cancel_grace}, or all of --shutdown-timeout if that is less)",
+    )
+    output.add_argument("--plain", action="store_true", help="print lines, even on a terminal (default: only elsewhere)")
+    output.add_argument(
+        "--journals",
+        metavar="DIR",
+        type=Path,
+        help="keep the three journals and the logs in this directory, which must be empty or not exist (default: a temporary "
+        "one, removed in the end)",
+    )
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least:,} to {most:,}, got {text!r}")
+        return value
+
+    return parse
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    """Return a parser of numbers from `least` to `most`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:  # NaN is in no range
+            raise argparse.ArgumentTypeError(f"must be a number from {least:,} to {most:,}, got {text!r}")
+        return value
+
+    return parse

@@ -1,0 +1,116 @@
+"""What the README shows is run here as it stands: the two services on real servers, the interface, the links."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+UVICORN = "import uvicorn, example; uvicorn.run(example.app, fd={fd}, log_level='warning')"
+AIOHTTP = "import socket; from example import *; web.run_app(app, sock=socket.socket(fileno={fd}), print=None)"
+
+
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+@contextmanager
+def served(code: str, command: str, folder: Path) -> Iterator[int]:
+    """Serve an example in a process of its own; end it with SIGTERM, and see that it ends by itself."""
+    (folder / "example.py").write_text(code)
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        fd = listener.fileno()
+        server = subprocess.Popen([sys.executable, "-c", command.format(fd=fd)], cwd=folder, pass_fds=[fd])
+        try:
+            yield listener.getsockname()[1]
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(10) in (0, -signal.SIGTERM)
+        finally:
+            server.kill()
+            server.wait()
+
+
+def post(port: int, path: str) -> tuple[int, dict[str, object]]:
+    """Send one request; the server's socket exists before the server does, so this waits until it serves."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("POST", path)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+def test_the_first_two_shell_blocks_are_one_line_each_for_the_demo_and_for_the_tests() -> None:
+    demo, tests = blocks("sh")[:2]
+    assert demo.count("\n") == tests.count("\n") == 1
+    assert demo.rstrip().endswith("weirpool demo")
+    assert "pytest" in tests
+
+
+@pytest.mark.realtime
+def test_the_fastapi_example_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if "FastAPI(" in block)
+    with served(code, UVICORN, tmp_path) as port:
+        assert post(port, "/mail/ada") == (202, {"job": 1})
+        assert post(port, "/mail/bob") == (202, {"job": 2})
+
+
+@pytest.mark.realtime
+def test_the_fastapi_example_answers_503_with_retry_after_when_the_pool_is_full(tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if "FastAPI(" in block)
+    code = code.replace("max_workers=32, queue_size=1000", "max_workers=1, queue_size=0").replace(
+        'return f"sent to {to}"', "await __import__('asyncio').sleep(1)"
+    )
+    with served(code, UVICORN, tmp_path) as port:
+        assert post(port, "/mail/ada")[0] == 202
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.request("POST", "/mail/bob")
+            response = connection.getresponse()
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.realtime
+def test_the_aiohttp_example_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if "web.Application" in block)
+    with served(code, AIOHTTP, tmp_path) as port:
+        assert post(port, "/mail/ada") == (200, {"receipt": "sent to ada"})
+
+
+async def test_the_interface_works_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code = next(block for block in blocks("python") if "print(pool.report)" in block)
+
+    async def deliver(event: str) -> str:
+        return f"delivered {event}"
+
+    scope: dict[str, object] = {}
+    exec(f"from weirpool import WorkerPool\nasync def main(deliver, event):\n{textwrap.indent(code, '    ')}", scope)
+    main = scope["main"]
+    assert callable(main)
+    await main(deliver, "one")
+    await asyncio.sleep(0)
+    assert "accepted" in capsys.readouterr().out
+
+
+def test_every_promise_links_to_a_test_and_every_link_leads_somewhere() -> None:
+    rows = re.findall(r"^\| (R\d+) \|.*\((tests/[^)]+)\) \|$", README, re.MULTILINE)
+    promised = [*range(1, 9), *range(10, 20), 21]
+    assert [name for name, _ in rows] == [f"R{n}" for n in promised]
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / link).exists(), link
