@@ -22,7 +22,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 def diagram(first: State, moves: Mapping[State, frozenset[State]]) -> str:
     """Draw a table of moves as a Mermaid state diagram."""
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.value}"]
+    lines: list[str] = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.value}"]
     for state in type(first):
         lines += [f"    {state.value} --> {after.value}" for after in type(first) if after in moves[state]]
         if not moves[state]:

@@ -66,6 +66,7 @@ async def test_an_idle_pool_closes_at_once(clock: Clock) -> None:
     assert report.drained == 0
 
 
+@pytest.mark.complains
 async def test_jobs_are_cancelled_when_the_budget_less_the_grace_is_over_and_not_before(clock: Clock) -> None:
     cancelled_at = 0.0
 
@@ -92,6 +93,7 @@ async def test_jobs_are_cancelled_when_the_budget_less_the_grace_is_over_and_not
 
 
 @pytest.mark.virtual
+@pytest.mark.complains
 async def test_by_default_jobs_have_eighteen_seconds_to_end(clock: Clock) -> None:
     async with WorkerPool(max_workers=1) as pool:
         first = await pool.submit(sleep, 17.9)

@@ -13,6 +13,8 @@ from weirpool import JobCancelled, JobState, JobTimeout, PoolState, WorkerPool
 if TYPE_CHECKING:
     from weirpool import JobHandle
 
+pytestmark = pytest.mark.complains  # closing says so in the log when it had to cancel jobs
+
 
 class Tidy:
     """A job that needs some time to clean up when it is cancelled, and counts how often it is."""
@@ -114,7 +116,6 @@ async def test_what_a_job_returns_or_raises_in_its_grace_stands() -> None:
     assert (report.succeeded, report.failed, report.drained) == (1, 1, 0)
 
 
-@pytest.mark.complains
 async def test_what_still_runs_after_its_grace_is_abandoned(clock: Clock) -> None:
     job = Stubborn()
     async with WorkerPool(shutdown_timeout=0.3, cancel_grace=0.2) as pool:
@@ -134,7 +135,6 @@ async def test_what_still_runs_after_its_grace_is_abandoned(clock: Clock) -> Non
     assert report.abandoned == 1
 
 
-@pytest.mark.complains
 async def test_each_job_has_its_own_end_when_some_are_tidy_and_some_are_stubborn() -> None:
     stubborn, tidy, slow = Stubborn(), Tidy(0.05), Tidy(FOREVER)
     async with WorkerPool(max_workers=3, shutdown_timeout=0.3, cancel_grace=0.2) as pool:
@@ -153,7 +153,6 @@ async def test_each_job_has_its_own_end_when_some_are_tidy_and_some_are_stubborn
     assert pool.stats().strays == 0
 
 
-@pytest.mark.complains
 async def test_a_job_that_is_already_over_its_deadline_is_not_cancelled_a_second_time() -> None:
     loop = asyncio.get_running_loop()
     job, tidy = Stubborn(), Tidy(0.2)

@@ -7,16 +7,17 @@ nothing: it hands its reservation on, and leaves no trace. While anybody waits, 
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ._errors import PoolClosed, PoolOverloaded
-from ._lifecycle import OPEN, QUEUED, RUNNING, Ledger
+from ._lifecycle import OPEN, QUEUED, RUNNING, Ledger, PoolState
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ._crew import Crew
     from ._job import Job
     from ._observers import Observers
@@ -74,12 +75,16 @@ class Admission:
 
     def admit(self, job: Job) -> bool:
         """Accept a job now if there is room that nobody waits for; say whether it was accepted."""
-        if self._ledger.pool is not OPEN:
+        ledger = self._ledger
+        if ledger.pool is not OPEN:
             self._refuse_closed()
-        if self._line or self._reserved or not self._room():
+        if self._line or self._reserved:
             return False
-        self._accept(job)
-        return True
+        queued = ledger.jobs[QUEUED]
+        if queued < self._queue_size or (not queued and self._crew.free):
+            self._accept(job)
+            return True
+        return False
 
     def refuse_full(self) -> NoReturn:
         """Refuse a job that was not admitted and will not wait."""
@@ -106,10 +111,10 @@ class Admission:
         direct = not queued and crew.free > 0
         ledger.accept(job, RUNNING if direct else QUEUED)
         if direct:
+            if not crew.free:  # from here on the crew is busy, so what it completes is what it can
+                self._marks = (self._mark(),) * 2
             crew.begin(job)
         else:
-            if not queued:  # from here on the crew is busy, so what it completes is what it can
-                self._marks = (self._mark(),) * 2
             crew.enqueue(job)
         if self._observers is not None:
             self._observers.job_accepted(job)
@@ -133,10 +138,9 @@ class Admission:
             self._loop.call_soon(self._grant)
         try:
             answer = await place
-        except asyncio.CancelledError:
-            if place.cancelled():
-                self._line.pop(place, None)
-            elif place.result() is _Answer.ROOM:
+        except BaseException:  # a cancellation; or the caller's coroutine is being closed
+            self._line.pop(place, None)
+            if place.done() and not place.cancelled() and place.result() is _Answer.ROOM:
                 self._reserved -= 1
                 self._grant()
             self._note_refusal("cancelled")
@@ -167,6 +171,8 @@ class Admission:
             place.set_result(_Answer.NO_TIME)
 
     def _refuse_closed(self) -> NoReturn:
+        if self._ledger.pool is PoolState.NEW:
+            raise RuntimeError(f"pool {self._name!r} is still being opened: await its __aenter__() first")
         self._note_refusal("closed")
         raise PoolClosed(self._name)
 

@@ -16,9 +16,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING
 
-from ._lifecycle import Ledger, PoolState
+from ._handle import outlast
+from ._lifecycle import OPEN, Ledger, PoolState
 from ._snapshot import ShutdownReport
 
 if TYPE_CHECKING:
@@ -80,9 +83,14 @@ class Closing:
         if self._observers is not None:
             self._observers.pool_moved(was, to)
 
+    def open(self) -> None:
+        """Begin to accept jobs, unless closing has begun before that."""
+        if not self._begun:
+            self.move(OPEN)
+
     def close_intake(self) -> None:
         """Accept no more jobs, and turn away the submitters that wait."""
-        if self._ledger.pool is PoolState.OPEN:
+        if self._ledger.pool is OPEN:
             self._ended_before = self._ledger.ended
             self.move(PoolState.DRAINING)
             self._admission.close()
@@ -110,6 +118,8 @@ class Closing:
         if self._ledger.pool is not PoolState.DRAINING or self._ledger.unfinished == 0:
             return
         self.move(PoolState.CANCELLING)
+        if self._ledger.unfinished == 0:  # an observer has just cancelled the last of them
+            return
         self._drained = self._ledger.ended - self._ended_before
         self._cancelled_at = self._loop.time()
         # Armed before anything is cancelled, so that the pool will close whatever happens below; and counted from now: if
@@ -128,23 +138,23 @@ class Closing:
 
     async def wait(self) -> ShutdownReport:
         """Wait until the pool is closed. Being cancelled meanwhile escalates, and is passed on at the end."""
-        cancelled: asyncio.CancelledError | None = None
-        while self.report is None:
+        try:
+            await self._closed()
+        except asyncio.CancelledError:
+            self.escalate()
+            await outlast(self._closed, lambda: self.report is not None)
+            raise
+        assert self.report is not None
+        return self.report
+
+    async def _closed(self) -> None:
+        if self.report is None:
             waiter = self._loop.create_future()
             self._waiters.add(waiter)
             try:
                 await waiter
-            except asyncio.CancelledError as error:
-                cancelled = error
-                self.escalate()
             finally:
                 self._waiters.discard(waiter)
-        if cancelled is not None:
-            try:
-                raise cancelled
-            finally:
-                del cancelled
-        return self.report
 
     def _alarm(self, at: float, call: Callable[[], None]) -> None:
         """Call something at a time, unless something is to be called earlier."""
@@ -152,7 +162,7 @@ class Closing:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = at
-            self._timer = self._loop.call_at(at, call)
+            self._timer = self._loop.call_at(at, call, context=Context())
 
     def _give_up(self) -> None:
         self._crew.abandon_all()
@@ -184,7 +194,8 @@ class Closing:
             cancel_seconds=0.0 if self._cancelled_at is None else now - self._cancelled_at,
         )
         self.move(PoolState.CLOSED)
-        _log.log(logging.INFO if self._cancelled_at is None else logging.WARNING, "%s", self.report)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        with suppress(Exception):  # whatever a logging handler does, the pool is closed
+            _log.log(logging.INFO if self._cancelled_at is None else logging.WARNING, "%s", self.report)

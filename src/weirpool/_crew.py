@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Crew"]
 
 _log = logging.getLogger("weirpool.job")
+
+_A_MOMENT = 0.001  # seconds
 
 
 class Crew:
@@ -68,24 +71,32 @@ class Crew:
         self._observers = observers
         self._running: dict[Job, None] = {}  # a set, in order of start
         self._watch = Watch(loop, self._running, self._overdue)
+        self.watch_deadline = self._watch.running
         self._filling = False
         self._stopping: asyncio.Future[None] = loop.create_future()
+        self._neutral = Context()
         self._group: asyncio.TaskGroup
         self._supervisor: asyncio.Task[None]
 
     # The supervisor -----------------------------------------------------------------------------------------------------
 
-    def open(self, on_cancel: Callable[[], None], on_end: Callable[[asyncio.Task[None]], None]) -> asyncio.Future[None]:
+    def open(
+        self,
+        on_open: Callable[[], None],
+        on_cancel: Callable[[], None],
+        on_end: Callable[[asyncio.Task[None]], None],
+    ) -> asyncio.Future[None]:
         """Start the supervisor, the task that owns the tasks of all jobs until `stop()` and the end of the last of them.
 
         It gets an empty context: what is in the context of whoever opens the pool must not live as long as the pool.
 
         Args:
+            on_open: called once jobs can be started.
             on_cancel: called if somebody else (the end of `asyncio.run`) cancels the supervisor.
             on_end: called when the supervisor has ended.
 
         Returns:
-            A future that is done when jobs can be started, or the supervisor has ended without getting that far.
+            A future that is done when `on_open` has been called, or the supervisor has ended without getting that far.
         """
         ready: asyncio.Future[None] = self.loop.create_future()
 
@@ -93,15 +104,24 @@ class Crew:
             _release(ready)
             on_end(task)
 
-        task = self.loop.create_task(self._supervise(ready, on_cancel), name=f"weirpool:{self.name}", context=Context())
-        task.add_done_callback(ended)
+        def opened() -> None:
+            on_open()
+            _release(ready)
+
+        supervision = self._supervise(opened, on_cancel)
+        try:
+            task = self.loop.create_task(supervision, name=f"weirpool:{self.name}", context=Context())
+        except BaseException:  # somebody's task factory failed
+            supervision.close()
+            raise
+        task.add_done_callback(ended, context=Context())
         self._supervisor = task
         return ready
 
-    async def _supervise(self, ready: asyncio.Future[None], on_cancel: Callable[[], None]) -> None:
+    async def _supervise(self, on_open: Callable[[], None], on_cancel: Callable[[], None]) -> None:
         try:
             async with asyncio.TaskGroup() as self._group:
-                _release(ready)
+                on_open()
                 try:
                     await self._stopping
                 except asyncio.CancelledError:
@@ -139,13 +159,17 @@ class Crew:
         job.label = name = job.name
         coroutine = primed(job, self)
         self.spawning = True
+        failure: Failure | None = None
         try:
-            job.task = self._group.create_task(coroutine, name=name, context=job.context)
+            # The group's done-callback keeps the context that is current here, which is that of the job that has just ended.
+            job.task = self._neutral.run(self._group.create_task, coroutine, name=name, context=job.context)
         except Exception as error:  # the loop is closed, or somebody's task factory failed
-            self.settle(job, FAILED, Failure(error.with_traceback(None), name, self.name))
             coroutine.close()
+            failure = Failure(error.with_traceback(None), name, self.name)
         finally:
             self.spawning = False
+        if failure is not None:
+            self.settle(job, FAILED, failure)
 
     def fill(self) -> None:
         """Start queued jobs while there are places."""
@@ -154,7 +178,7 @@ class Crew:
         self._filling = True
         queue, jobs = self._queue, self._ledger.jobs
         try:
-            while not queue.empty() and jobs[RUNNING] < self.places:
+            while jobs[QUEUED] and jobs[RUNNING] < self.places:
                 job = queue.get_nowait()
                 if job.deadline is not None:
                     self._watch.unqueued()
@@ -163,9 +187,11 @@ class Crew:
                         self._finish(job, self._timed_out(job, "queued"), started=False)
                         continue
                 self._ledger.move(job, RUNNING)
+                context = job.context
                 self.begin(job)
                 if self._observers is not None:
-                    self._observers.job_started(job)
+                    # Not in the context of the job that has just ended, which is the current one.
+                    context.run(self._observers.job_started, job)
         finally:
             self._filling = False
 
@@ -194,7 +220,7 @@ class Crew:
 
     def _left(self) -> None:
         """See what follows from a job having left the queue or its place."""
-        if not self._running and self._queue.empty():
+        if not self._running and not self._ledger.jobs[QUEUED]:
             self._watch.rest()
             if self.on_idle is not None:
                 self.on_idle()
@@ -205,10 +231,6 @@ class Crew:
         return Failure(job.timed_out(phase), job.name, self.name)
 
     # Ending jobs before their time --------------------------------------------------------------------------------------
-
-    def watch_deadline(self, job: Job, due: float) -> None:
-        """Have a running job looked after from its deadline on."""
-        self._watch.running(job, due)
 
     def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> bool:
         """Cancel a job: a queued one leaves at once, a running one is given its grace. Say whether it had not ended."""
@@ -257,20 +279,31 @@ class Crew:
         self._finish(job, outcome, started=False)
         self._left()
 
-    def _overdue(self, job: Job, now: float) -> None:
+    def _overdue(self, job: Job) -> None:
         """Deal with a job whose time has come: its deadline in the queue or while running, or the end of its grace."""
         if job.state is QUEUED:
             self._leave_queue(job, TIMED_OUT, self._timed_out(job, "queued"))
         elif job.cause is None:
-            # `asyncio.timeout` cancels it at this same moment. Its grace counts from now, not from when the deadline should
-            # have come: if something has been blocking the loop, the job has not had a chance to react.
-            job.cause = "deadline"
-            self._watch.running(job, now + self._grace)
+            # `asyncio.timeout` has cancelled it, or will in this turn of the loop: look again in the next.
+            job.limit = math.inf
+            self.loop.call_soon(self._deadline_came, job, context=Context())
         else:
             self._abandon(job)
 
+    def _deadline_came(self, job: Job) -> None:
+        """Give a job its grace, counted from when its deadline has really hit it.
+
+        That is not when it should have: if something has been blocking the loop, the job had no chance to react. And some
+        loops fire the one of two timers a little before the other.
+        """
+        if job.state is RUNNING and job.cause is None:
+            hit = job.scope is not None and job.scope.expired()
+            if hit:
+                job.cause = "deadline"
+            self._watch.running(job, self.loop.time() + (self._grace if hit else _A_MOMENT))
+
     def _abandon(self, job: Job) -> None:
-        task = job.task
+        task, context = job.task, job.context
         assert task is not None
         outcome: Outcome
         if job.cause == "deadline" or (job.scope is not None and job.scope.expired()):
@@ -281,15 +314,17 @@ class Crew:
             outcome = job.cancelled(job.cause or "shutdown", abandoned=True)
         self.strays[job] = task
         stray = self._stray(job, task)
-        _log.warning(
-            "job %r of pool %r ignores its cancellation (%s) and is abandoned; it hangs at\n  %s",
-            job.name,
-            self.name,
-            stray.reason,
-            "\n  ".join(stray.stack) or "an unknown place",
-        )
         job.limit = math.inf
         self.settle(job, ABANDONED, outcome)
+        with suppress(Exception):  # whatever a logging handler does, the pool has to go on
+            context.run(  # so that logging filters find the job's own request and trace
+                _log.warning,
+                "job %r of pool %r ignores its cancellation (%s) and is abandoned; it hangs at\n  %s",
+                job.name,
+                self.name,
+                stray.reason,
+                "\n  ".join(stray.stack) or "an unknown place",
+            )
 
     def _stray(self, job: Job, task: asyncio.Task[None]) -> Stray:
         now = self.loop.time()

@@ -39,6 +39,8 @@ def _rebuild(
     error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(attributes)
+    if "__notes__" in attributes:
+        error.__notes__ = list(attributes["__notes__"])
     if cause is not None:
         error.__cause__ = cause
     return error

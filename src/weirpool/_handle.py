@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import types
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from anyio import CancelScope
 
 from . import _checks
 from ._errors import PoolError
-from ._job import CURRENT, Failure, Job
-from ._lifecycle import ENDED, RUNNING, SUCCEEDED, JobState
+from ._job import CURRENT, Failure, Job, JobOwner
+from ._lifecycle import ENDED, FAILED, RUNNING, SUCCEEDED, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["JobHandle", "current_job", "remaining"]
 
 T_co = TypeVar("T_co", covariant=True)
+
+_set_context = BaseException.__dict__["__context__"].__set__  # past any __setattr__ of the user's class
 
 
 class JobHandle(Generic[T_co]):
@@ -79,7 +83,14 @@ class JobHandle(Generic[T_co]):
         Raises:
             RuntimeError: called from another thread or event loop, or from the job itself.
         """
-        await _ended(self._job)
+        job = self._job
+        if job.owner is not None:
+            waiter = _waiter(job, job.owner)
+            try:
+                await waiter
+            except BaseException:
+                job.remove_waiter(waiter)
+                raise
 
     def result(self) -> T_co:
         """Return the result of a job that has ended, or raise what it ended with; see `await`.
@@ -101,7 +112,7 @@ class JobHandle(Generic[T_co]):
             raise error
         finally:
             # The same exception may be raised in several awaiters: none must see what another was handling just then.
-            error.__context__ = context
+            _set_context(error, context)
             # Its traceback holds this frame, which must not hold the exception in turn.
             del error, context, job, self
 
@@ -119,15 +130,21 @@ class JobHandle(Generic[T_co]):
         outcome = job.outcome
         if isinstance(outcome, Failure):
             outcome.seen = True
-            error = outcome.error.with_traceback(outcome.traceback)  # without the frames of who raised it last
+            error = outcome.rewound()
         else:
             error = outcome
-        return error.again() if isinstance(error, PoolError) else error
+        # The pool's own errors are copied, so that no two awaiters share one; what the job raised is raised as it is.
+        return error.again() if isinstance(error, PoolError) and job.state is not FAILED else error
 
     def __await__(self) -> Generator[Any, None, T_co]:
         job = self._job
-        if job.state not in ENDED:
-            yield from _until_ended(job)
+        if job.owner is not None:  # it has not ended
+            waiter = _waiter(job, job.owner)
+            try:
+                yield from waiter
+            except BaseException:
+                job.remove_waiter(waiter)
+                raise
         if job.state is SUCCEEDED:
             result: T_co = job.outcome
             return result
@@ -140,25 +157,31 @@ class JobHandle(Generic[T_co]):
         return f"<JobHandle {self.name} {self.state.value}>"
 
 
-def _until_ended(job: Job) -> Generator[Any, None, None]:
-    owner = job.owner
-    if owner is None:
-        return  # it has ended
-    _checks.on_loop("waiting for a job", owner.loop)
+def _waiter(job: Job, owner: JobOwner) -> asyncio.Future[None]:
+    """Return a future that is done when the job ends.
+
+    Each awaiter has one of its own: a future that they shared would let a cancelled awaiter cancel it for all.
+    """
+    if asyncio.get_running_loop() is not owner.loop:
+        _checks.on_loop("waiting for a job", owner.loop)
     reference = CURRENT.get()
-    if reference is not None and reference() is job:
+    if reference is not None and reference() is job and asyncio.current_task() is job.task:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
-    # A future of one's own: one that awaiters shared would let a cancelled awaiter cancel it for all.
     waiter = owner.loop.create_future()
     job.add_waiter(waiter)
-    try:
-        yield from waiter
-    except BaseException:
-        job.remove_waiter(waiter)
-        raise
+    return waiter
 
 
-_ended: Callable[[Job], Awaitable[None]] = types.coroutine(_until_ended)
+async def outlast(wait: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> None:
+    """Wait until something is over, however often the waiter is cancelled meanwhile; the caller raises afterwards.
+
+    anyio's cancel scopes (Starlette's handlers run in one) cancel whoever is in them again at each turn of the loop; the
+    shield keeps that from becoming a busy loop.
+    """
+    with CancelScope(shield=True):
+        while not over():
+            with suppress(asyncio.CancelledError):
+                await wait()
 
 
 def _current() -> Job | None:
@@ -186,7 +209,6 @@ def remaining() -> float | None:
         Seconds, never below 0; None when there is no deadline, and outside of any job.
     """
     job = _current()
-    if job is None or job.scope is None or job.owner is None:
+    if job is None or job.due is None or job.owner is None:
         return None
-    when = job.scope.when()
-    return None if when is None else max(0.0, when - job.owner.loop.time())
+    return max(0.0, job.due - job.owner.loop.time())

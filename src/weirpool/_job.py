@@ -63,13 +63,17 @@ class Failure:
         self.pool = pool
         self.seen = False
 
+    def rewound(self) -> BaseException:
+        """Return the exception with the traceback that it left the job with, without the frames of who raised it since."""
+        return BaseException.with_traceback(self.error, self.traceback)
+
     def __del__(self) -> None:
         if not self.seen:
             _log.error(
                 "job %r of pool %r failed and nobody asked why",
                 self.job,
                 self.pool,
-                exc_info=self.error.with_traceback(self.traceback),
+                exc_info=(type(self.error), self.error, self.traceback),
             )
 
 
@@ -87,6 +91,7 @@ class Job:
         "cause",
         "context",
         "deadline",
+        "due",
         "fn",
         "id",
         "label",
@@ -116,9 +121,9 @@ class Job:
         owner: JobOwner,
         now: float,
     ) -> None:
-        self.fn: Callable[..., Awaitable[Any]] | None = fn
-        self.args: tuple[Any, ...] | None = args
-        self.context: Context | None = context
+        self.fn = fn
+        self.args = args
+        self.context = context
         self.timeout = timeout
         self.deadline = deadline
         self.label = label
@@ -126,6 +131,7 @@ class Job:
         self.accepted_at = self.started_at = now
         self.task: asyncio.Task[None] | None = None
         self.scope: asyncio.Timeout | None = None
+        self.due: float | None = None  # when its time will be over, once it runs
         # Why the job is being ended before its time; the first cause stays, and the job is cancelled only for that one.
         self.cause: Cause | None = None
         # When somebody has to look at the job again: its deadline first, and then the end of its grace.
@@ -146,7 +152,8 @@ class Job:
         if self.label is None:
             self.label = self.name
         self.outcome = outcome
-        self.fn = self.args = self.context = self.owner = self.task = self.scope = None
+        del self.fn, self.args, self.context
+        self.owner = self.task = self.scope = None
         waiters = self.waiters
         if waiters is None:
             return
@@ -179,7 +186,7 @@ class Job:
         else:
             assert timeout is not None  # a job with neither never runs out of time
             had = timeout
-        return JobTimeout(self.name, had, phase, abandoned=abandoned)
+        return JobTimeout(self.name, max(0.0, had), phase, abandoned=abandoned)
 
     def cancelled(self, reason: str, *, abandoned: bool = False) -> JobCancelled:
         """Make the error for a job that was cancelled."""
@@ -191,5 +198,8 @@ def _function_name(fn: Any) -> str:
         return fn.__qualname__
     while isinstance(fn, functools.partial):
         fn = fn.func
-    name = getattr(fn, "__qualname__", None)
+    try:
+        name = fn.__qualname__
+    except Exception:  # a callable object has none; a proxy may raise anything
+        name = None
     return name if isinstance(name, str) else type(fn).__qualname__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
@@ -35,14 +36,15 @@ def raise_in_loop(loop: asyncio.AbstractEventLoop, error: BaseException) -> None
 class Observers:
     """Hold the observers of one pool. A pool without observers has none of these: it asks `is None`, and that is all."""
 
-    __slots__ = ("_hooks", "_loop", "_pool")
+    __slots__ = ("_dropped", "_hooks", "_loop", "_pool")
 
     def __init__(self, pool: str, observers: Sequence[Observer], loop: asyncio.AbstractEventLoop) -> None:
         self._pool = pool
         self._loop = loop
+        self._dropped: list[Observer] = []
         # Only what is overridden is called, so that no event is built for nobody.
-        self._hooks: dict[str, list[Callable[[Any], None]]] = {
-            hook: [getattr(o, hook) for o in observers if getattr(type(o), hook) is not getattr(Observer, hook)]
+        self._hooks: dict[str, list[tuple[Observer, Callable[[Any], None]]]] = {
+            hook: [(observer, getattr(observer, hook)) for observer in observers if _overrides(observer, hook)]
             for hook in _HOOKS
         }
 
@@ -81,21 +83,32 @@ class Observers:
             self._tell("pool_moved", PoolMoved(self._pool, was, now))
 
     def _tell(self, hook: str, event: object) -> None:
-        for call in tuple(self._hooks[hook]):
+        for observer, call in tuple(self._hooks[hook]):
+            if any(observer is dropped for dropped in self._dropped):
+                continue  # for what an earlier one of these calls led to
             try:
                 call(event)
             except BaseException as error:
-                self._drop(call.__self__, hook, error)  # type: ignore[attr-defined]  # a bound method
+                self._drop(observer, hook, error)
                 if isinstance(error, KeyboardInterrupt | SystemExit):
                     raise_in_loop(self._loop, error)
 
-    def _drop(self, observer: object, hook: str, error: BaseException) -> None:
-        for calls in self._hooks.values():
-            calls[:] = [call for call in calls if call.__self__ is not observer]  # type: ignore[attr-defined]
-        _log.error(
-            "observer %s of pool %r raised in %s and is dropped",
-            type(observer).__qualname__,
-            self._pool,
-            hook,
-            exc_info=error,
-        )
+    def _drop(self, observer: Observer, hook: str, error: BaseException) -> None:
+        if any(observer is dropped for dropped in self._dropped):
+            return  # in a call from within the one that raises now
+        self._dropped.append(observer)
+        for listeners in self._hooks.values():
+            listeners[:] = [listener for listener in listeners if listener[0] is not observer]
+        with suppress(Exception):  # whatever a logging handler does, the pool has to go on
+            _log.error(
+                "observer %s of pool %r raised in %s and is dropped",
+                type(observer).__qualname__,
+                self._pool,
+                hook,
+                exc_info=(type(error), error, error.__traceback__),
+            )
+
+
+def _overrides(observer: Observer, hook: str) -> bool:
+    method = getattr(observer, hook)
+    return getattr(method, "__func__", method) is not getattr(Observer, hook)

@@ -6,7 +6,6 @@ import asyncio
 import enum
 import warnings
 from contextvars import copy_context
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple
 
 from anyio.abc import AsyncResource
@@ -16,7 +15,7 @@ from ._admission import Admission
 from ._closing import Closing
 from ._crew import Crew
 from ._events import Observer
-from ._handle import JobHandle
+from ._handle import JobHandle, outlast
 from ._job import CURRENT, Job
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._observers import Observers
@@ -110,6 +109,7 @@ class WorkerPool(AsyncResource):
         self._crew: Crew
         self._admission: Admission
         self._closing: Closing | None = None
+        self._report: ShutdownReport | None = None  # only of a pool that was closed without ever being entered
 
     # Life ---------------------------------------------------------------------------------------------------------------
 
@@ -128,16 +128,20 @@ class WorkerPool(AsyncResource):
         self._crew = Crew(self._name, self._max_workers, self._cancel_grace, queue, ledger, observers, loop)
         self._admission = Admission(self._name, self._queue_size, self._crew, ledger, observers, loop)
         self._closing = Closing(self._name, self._cancel_grace, self._crew, self._admission, ledger, observers, loop)
-        ready = self._crew.open(self._closing.escalate, self._closing.supervisor_ended)
-        self._closing.move(PoolState.OPEN)
+        closing = self._closing
+        try:
+            ready = self._crew.open(closing.open, closing.escalate, closing.supervisor_ended)
+        except BaseException:
+            self._closing = None  # so that it can be tried again
+            raise
         try:
             await ready
         except BaseException:
-            self._closing.escalate()
-            await self._closing.wait()
+            closing.escalate()
+            await closing.wait()
             raise
-        if self._crew.gone:
-            raise RuntimeError(f"{self!r} could not be opened: its own task was cancelled before it ran")
+        if self.state is not PoolState.OPEN:
+            raise RuntimeError(f"{self!r} was closed, or its own task cancelled, before it was open")
         return self
 
     async def __aexit__(
@@ -175,13 +179,14 @@ class WorkerPool(AsyncResource):
             budget = _checks.seconds("timeout", timeout, zero="wait for nothing", none="the pool's shutdown_timeout")
         closing = self._closing
         if closing is None:  # never entered, and never will be
-            if self._ledger.pool is PoolState.NEW:
+            if self._report is None:
                 self._ledger.move_pool(PoolState.CLOSED)
-            return ShutdownReport.of(self._name, self._ledger)
+                self._report = ShutdownReport.of(self._name, self._ledger)
+            return self._report
         if closing.report is not None:
             return closing.report
         _checks.on_loop("WorkerPool.aclose()", self._loop)
-        if self._inside() is not None:
+        if self._inside():
             raise RuntimeError(
                 f"aclose() was called from a job of {self!r}, and would wait for itself: "
                 f"a job may call close_intake(), and leave the closing to whoever opened the pool"
@@ -308,19 +313,16 @@ class WorkerPool(AsyncResource):
             BaseException: whatever the job itself raised.
         """
         handle = await self.submit(fn, *args, timeout=timeout, deadline=deadline, name=name)
-        cancelled: asyncio.CancelledError | None = None
-        while not handle.done():
-            try:
-                await handle.wait()
-            except asyncio.CancelledError as error:
-                cancelled = error
-                handle.cancel()
         try:
-            if cancelled is not None:
-                raise cancelled
+            await handle.wait()
+        except asyncio.CancelledError:
+            handle.cancel()
+            await outlast(handle.wait, handle.done)
+            raise
+        try:
             return handle.result()
         finally:
-            del cancelled, handle, fn, args, self  # none of which a traceback through here should keep
+            del handle, fn, args, self  # none of which a traceback through here should keep
 
     # Looking ------------------------------------------------------------------------------------------------------------
 
@@ -337,7 +339,7 @@ class WorkerPool(AsyncResource):
     @property
     def report(self) -> ShutdownReport | None:
         """The account of all jobs; None until the pool is closed."""
-        return None if self._closing is None else self._closing.report
+        return self._report if self._closing is None else self._closing.report
 
     def stats(self) -> PoolStats:
         """Return how the pool is doing at this instant. The cost does not depend on how much it is doing."""
@@ -357,7 +359,7 @@ class WorkerPool(AsyncResource):
             running=jobs[RUNNING],
             strays=ledger.strays,
             waiting=0 if self._closing is None else self._admission.waiting,
-            refused=MappingProxyType(dict(ledger.refused)),
+            refused=dict(ledger.refused),
         )
 
     def __repr__(self) -> str:
@@ -389,7 +391,8 @@ class WorkerPool(AsyncResource):
     ) -> Job:
         """Check a submission, before anything changes, and make the record of the job."""
         _checks.job_function(fn)
-        self._entered("submitting")
+        if self._closing is None or asyncio.get_running_loop() is not self._loop:
+            self._entered("submitting")
         if timeout is _JOB_TIMEOUT:
             timeout = self._job_timeout
         elif timeout is not None:
@@ -403,16 +406,15 @@ class WorkerPool(AsyncResource):
             deadline = _inherited(reference(), deadline, self._loop)
         return Job(fn, args, copy_context(), timeout, deadline, name, self._crew, self._loop.time())
 
-    def _inside(self) -> Job | None:
-        """Return the job of this pool that runs the caller, if one does."""
+    def _inside(self) -> bool:
+        """Say whether the caller is one of the pool's jobs, or a task that one has started and may be waiting for."""
         reference = CURRENT.get()
         job = None if reference is None else reference()
-        return job if job is not None and job.owner is self._crew else None
+        return job is not None and job.owner is self._crew
 
 
 def _inherited(parent: Job | None, deadline: float | None, loop: asyncio.AbstractEventLoop) -> float | None:
     """Return the earlier of a deadline and that of the job which submits, if that still runs, on the same clock."""
-    if parent is None or parent.scope is None or parent.owner is None or parent.owner.loop is not loop:
+    if parent is None or parent.due is None or parent.owner is None or parent.owner.loop is not loop:
         return deadline
-    due = parent.scope.when()
-    return deadline if due is None else due if deadline is None else min(deadline, due)
+    return parent.due if deadline is None else min(deadline, parent.due)

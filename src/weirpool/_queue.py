@@ -15,12 +15,15 @@ from ._lifecycle import QUEUED
 
 __all__ = ["JobQueue"]
 
+_SHORT = 64
+
 
 class JobQueue(asyncio.Queue[Job]):
     """Hold at most `maxsize` accepted jobs, in the order in which they were accepted.
 
-    A job that leaves from the middle stays behind as a tombstone, which nobody counts; when tombstones outnumber the
-    living, they are swept. So every operation is O(1), amortised, and memory stays within twice the living.
+    A job that leaves from the middle stays behind as a tombstone, which nobody counts. Tombstones are swept from a short queue
+    at once, and from a long one when they are as many as the living: so every operation is O(1), amortised, and memory stays
+    within twice that of the living.
     """
 
     _jobs: deque[Job]
@@ -30,26 +33,23 @@ class JobQueue(asyncio.Queue[Job]):
         self._jobs = deque()
         self._gone = 0
 
-    def _put(self, item: Job) -> None:
-        self._jobs.append(item)
-
-    def _get(self) -> Job:
-        jobs = self._jobs
-        job = jobs.popleft()
-        while job.state is not QUEUED:
-            self._gone -= 1
-            job = jobs.popleft()
-        return job
-
     def get_nowait(self) -> Job:
         """Remove and return the job that has waited longest.
 
         Raises:
             asyncio.QueueEmpty: none waits.
         """
-        if len(self._jobs) == self._gone:
+        jobs = self._jobs
+        if len(jobs) == self._gone:
             raise asyncio.QueueEmpty
-        return self._get()
+        job = jobs.popleft()
+        while job.state is not QUEUED:
+            self._gone -= 1
+            job = jobs.popleft()
+        if self._gone == len(jobs):
+            jobs.clear()
+            self._gone = 0
+        return job
 
     def put_nowait(self, item: Job) -> None:
         """Append a job.
@@ -76,6 +76,6 @@ class JobQueue(asyncio.Queue[Job]):
     def discard(self) -> None:
         """Note that one job in here is no longer QUEUED: it has become a tombstone."""
         self._gone += 1
-        if self._gone * 2 > len(self._jobs):
+        if self._gone * 2 >= len(self._jobs) or len(self._jobs) <= _SHORT:
             self._jobs = deque(job for job in self._jobs if job.state is QUEUED)
             self._gone = 0

@@ -17,7 +17,7 @@ from ._lifecycle import CANCELLED, FAILED, RUNNING, SUCCEEDED, TIMED_OUT, JobSta
 from ._observers import raise_in_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
 __all__ = ["Settler", "primed"]
 
@@ -75,14 +75,16 @@ async def _run(job: Job, crew: Settler) -> None:
         CURRENT.set(weakref.ref(job))
         due = _due(job, crew)
         if due is None:
-            result = await _called(job)
+            result = await _called(job.fn, job.args)
         else:
-            async with asyncio.timeout_at(due) as scope:
+            async with asyncio.Timeout(due) as scope:
                 job.scope = scope
-                result = await _called(job)
+                result = await _called(job.fn, job.args)
     except BaseException as raised:
         error = raised
-    if job.state is not RUNNING:
+    if crew.spawning and isinstance(error, GeneratorExit):
+        pass  # no task could be made, so this coroutine was closed; whoever tried that settles the job
+    elif job.state is not RUNNING:
         crew.ended_late(job)
     elif error is None and (job.scope is None or not job.scope.expired()):
         crew.settle(job, SUCCEEDED, result)
@@ -108,6 +110,7 @@ def _due(job: Job, crew: Settler) -> float | None:
     if timeout is not None and (due is None or now + timeout < due):
         due = now + timeout
     if due is not None:
+        job.due = due
         crew.watch_deadline(job, due)
     return due
 
@@ -116,14 +119,15 @@ class _TooLate(Exception):
     """The job's deadline passed before its function was called."""
 
 
-def _called(job: Job) -> Any:
-    """Call the job's function and return the awaitable that it gives."""
-    assert job.fn is not None
-    assert job.args is not None
-    awaitable = job.fn(*job.args)
+def _called(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Call a job's function and return the awaitable that it gives.
+
+    The job itself must not be in this frame, which may be part of the traceback that the job will hold.
+    """
+    awaitable = fn(*args)
     if type(awaitable) is not types.CoroutineType and not inspect.isawaitable(awaitable):
         raise TypeError(
-            f"job {job.name!r} returned {type(awaitable).__name__} instead of an awaitable: WorkerPool runs async "
+            f"the job's function returned {type(awaitable).__name__} instead of an awaitable: WorkerPool runs async "
             f"functions; for one that blocks, submit(asyncio.to_thread, fn, ...)"
         )
     return awaitable
@@ -167,4 +171,4 @@ def _strip(error: BaseException) -> None:
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
         traceback = traceback.tb_next
-    error.__traceback__ = traceback
+    BaseException.with_traceback(error, traceback)  # past any __setattr__ of the user's class

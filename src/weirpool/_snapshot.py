@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003  (dataclass fields are read at run time by users' tools)
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Self
 
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
@@ -138,7 +137,7 @@ class ShutdownReport:
             cancelled_queued=ledger.cancelled_queued,
             cancelled_running=jobs[CANCELLED] - ledger.cancelled_queued,
             abandoned=jobs[ABANDONED],
-            refused=MappingProxyType(dict(ledger.refused)),
+            refused=dict(ledger.refused),
             strays=strays,
             drained=drained,
             drain_seconds=drain_seconds,

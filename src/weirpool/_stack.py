@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import linecache
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import types
+    from collections.abc import Iterator
 
 __all__ = ["where"]
 
-_ASYNCIO = Path(asyncio.__file__).parent
+_DEEPEST = 100
+_ASYNCIO = str(Path(asyncio.__file__).parent)
 
 
 def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
@@ -22,21 +25,29 @@ def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
     The walk ends at the first thing that is not a coroutine or generator: a future, or an awaitable written in C. The pool's
     own frame (outermost) and asyncio's (innermost, such as the inside of `asyncio.sleep`) are left out.
     """
-    frames: list[types.FrameType] = []
-    inner: Any = task.get_coro()
-    while inner is not None:
-        frame = getattr(inner, "cr_frame", None) or getattr(inner, "gi_frame", None) or getattr(inner, "ag_frame", None)
+    lines: list[str] = []
+    with suppress(Exception):  # an awaitable of a user's may raise when looked at; what was found by then is still something
+        lines.extend(_lines(task.get_coro()))
+    lines = lines[1:]
+    while len(lines) > 1 and lines[-1].startswith(_ASYNCIO):
+        lines.pop()
+    return tuple(lines)
+
+
+def _lines(awaitable: Any) -> Iterator[str]:
+    for _ in range(_DEEPEST):
+        frame: types.FrameType | None = (
+            getattr(awaitable, "cr_frame", None)
+            or getattr(awaitable, "gi_frame", None)
+            or getattr(awaitable, "ag_frame", None)
+        )
         if frame is None:
-            break
-        frames.append(frame)
-        inner = getattr(inner, "cr_await", None) or getattr(inner, "gi_yieldfrom", None) or getattr(inner, "ag_await", None)
-    frames = frames[1:]
-    while len(frames) > 1 and Path(frames[-1].f_code.co_filename).parent == _ASYNCIO:
-        frames.pop()
-    return tuple(map(_line, frames))
-
-
-def _line(frame: types.FrameType) -> str:
-    code = frame.f_code
-    source = linecache.getline(code.co_filename, frame.f_lineno).strip()
-    return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}{f': {source}' if source else ''}"
+            return
+        code = frame.f_code
+        source = linecache.getline(code.co_filename, frame.f_lineno).strip()
+        yield f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}{f': {source}' if source else ''}"
+        awaitable = (
+            getattr(awaitable, "cr_await", None)
+            or getattr(awaitable, "gi_yieldfrom", None)
+            or getattr(awaitable, "ag_await", None)
+        )

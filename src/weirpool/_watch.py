@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 import weakref
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from ._lifecycle import QUEUED, RUNNING
@@ -24,7 +25,7 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """Call `overdue(job, now)` for each job whose limit (running) or deadline (queued) has come.
+    """Call `overdue(job)` for each job whose limit (running) or deadline (queued) has come.
 
     Args:
         loop: whose clock counts.
@@ -32,13 +33,13 @@ class Watch:
         overdue: called with a job whose time has come; it ends the job or gives it a later limit.
     """
 
-    __slots__ = ("_at", "_loop", "_overdue", "_queued", "_running", "_timer", "_waiting")
+    __slots__ = ("_at", "_context", "_loop", "_overdue", "_queued", "_running", "_timer", "_waiting")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         running: Collection[Job],
-        overdue: Callable[[Job, float], None],
+        overdue: Callable[[Job], None],
     ) -> None:
         self._loop = loop
         self._running = running
@@ -48,6 +49,7 @@ class Watch:
         self._waiting = 0
         self._at = math.inf
         self._timer: asyncio.TimerHandle | None = None
+        self._context = Context()  # not that of whoever happens to set the timer, which would be kept, and seen by loggers
 
     def running(self, job: Job, limit: float) -> None:
         """Look at a running job at `limit`; a later call replaces this one."""
@@ -78,7 +80,7 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
         self._at = at
-        self._timer = None if at == math.inf else self._loop.call_at(at, self._look)
+        self._timer = None if at == math.inf else self._loop.call_at(at, self._look, context=self._context)
 
     def _look(self) -> None:
         # Some loops fire a timer a little before its time: what is due at that time counts as due.
@@ -91,10 +93,10 @@ class Watch:
                 break
             heapq.heappop(self._queued)
             if job is not None:
-                self._overdue(job, now)
+                self._overdue(job)
         for job in [job for job in self._running if job.limit <= now]:
             if job.state is RUNNING:
-                self._overdue(job, now)
+                self._overdue(job)
         following = min((job.limit for job in self._running), default=math.inf)
         if self._queued:
             following = min(following, self._queued[0][0])

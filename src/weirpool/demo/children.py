@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,7 +58,7 @@ class Child:
         Raises:
             ChildError: it ended without one.
         """
-        async for message in self.messages():
+        while message := await self._message():
             if "ready" in message:
                 return str(message["ready"])
         tail = self._log.read_text("utf-8", "replace").splitlines()[-15:]
@@ -64,19 +66,28 @@ class Child:
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """Iterate over what the child says, until it ends."""
+        while message := await self._message():
+            yield message
+
+    async def _message(self) -> dict[str, Any] | None:
         assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            yield json.loads(line)
+        line = await self._process.stdout.readline()
+        return json.loads(line) if line else None
 
     def terminate(self) -> None:
         """Send SIGTERM, if there is still somebody to get it."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End the child, whatever it is doing."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Not Process.send_signal: it looks first whether the child has ended, and thereby takes the exit status away from
+        # asyncio's own watcher, if that is a thread and comes second (up to Python 3.11).
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     async def ended(self, within: float) -> bool:
         """Wait until the child has ended, for so many seconds at most; say whether it has."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 # What the service may take on top of the pool's shutdown_timeout, in seconds: uvicorn for its connections, Python to exit.
-_MARGIN = 5.0
+_MARGIN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ def _directory(wanted: Path | None) -> Iterator[Path]:
 async def _perform(settings: Settings, events: Sequence[Event], journals: Path, view: View) -> Shutdown:
     """Let the three act: receiver, service, client."""
     view.enter("starting the receiver and the service")
-    async with (
-        _receiver(journals) as receiver,
-        _service(settings, await receiver.ready(), journals) as service,
-        asyncio.TaskGroup() as tasks,
-    ):
-        with Journal(journals / CLIENT) as journal:
+    with Journal(journals / CLIENT) as journal:  # outside of the tasks that write to it, which end last when interrupted
+        async with (
+            _receiver(journals) as receiver,
+            _service(settings, await receiver.ready(), journals) as service,
+            asyncio.TaskGroup() as tasks,
+        ):
             client = Client(await service.ready(), journal, retries=settings.retries)
             watching = tasks.create_task(_watch(service, client, view))
             goal = math.ceil(len(events) * settings.sigterm_after)

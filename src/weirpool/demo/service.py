@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["application"]
 
 _TELL_EVERY = 0.2  # seconds
-_HTTP_GRACE = 2  # seconds for requests under way at SIGTERM: with the intake closed, none has anything left to wait for
+_HTTP_GRACE = 1  # seconds for requests under way at SIGTERM: with the intake closed, none has anything left to wait for
 
 
 def application(pool: WorkerPool, receiver: str, journal: Journal, closing_takes: int) -> FastAPI:
