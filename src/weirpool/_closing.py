@@ -70,6 +70,7 @@ class Closing:
         self._waiters: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._give_up_at = math.inf
         self._begun = False
         self._ended_before = 0
         self._drained = 0
@@ -109,7 +110,8 @@ class Closing:
         if self._ledger.pool is PoolState.DRAINING:
             self._alarm(now + timeout - self._grace, self.escalate)
         elif self._ledger.pool is PoolState.CANCELLING:
-            self._alarm(now + timeout, self._give_up)
+            self._give_up_at = min(self._give_up_at, now + timeout)
+            self._alarm(self._give_up_at, self._give_up)
 
     def escalate(self) -> None:
         """Cancel what is queued and what runs, now; give it the grace, and then give up on it."""
@@ -125,7 +127,8 @@ class Closing:
         # Armed before anything is cancelled, so that the pool will close whatever happens below; and counted from now: if
         # something has been blocking the loop, the jobs still get their grace.
         self._timer_at = math.inf
-        self._alarm(self._cancelled_at + self._grace, self._give_up)
+        self._give_up_at = self._cancelled_at + self._grace
+        self._alarm(self._cancelled_at + self._grace / 2, self._halfway)
         self._crew.cancel_all("shutdown")
 
     def supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
@@ -163,6 +166,12 @@ class Closing:
                 self._timer.cancel()
             self._timer_at = at
             self._timer = self._loop.call_at(at, call, context=Context())
+
+    def _halfway(self) -> None:
+        """Set the alarm for the second half of the grace, of which something that blocks the loop now can't rob the jobs."""
+        late = max(0.0, self._loop.time() - self._timer_at)
+        self._timer_at = math.inf
+        self._alarm(self._give_up_at + late, self._give_up)
 
     def _give_up(self) -> None:
         self._crew.abandon_all()

@@ -15,7 +15,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Literal
 
 from . import _stack
-from ._job import Failure, Job, Outcome
+from ._job import Cause, Failure, Job, Outcome
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, QUEUED, RUNNING, TIMED_OUT, JobState, Ledger
 from ._runner import primed
 from ._snapshot import Stray
@@ -61,7 +61,7 @@ class Crew:
         self.places = places
         self.loop = loop
         self.spawning = False
-        self.strays: dict[Job, asyncio.Task[None]] = {}
+        self.strays: dict[Job, tuple[asyncio.Task[None], str]] = {}  # with the reason why each was to end
         # Set by those above while they want to know: there may be room for a submitter; nothing is queued or running.
         self.on_room: Callable[[], None] | None = None
         self.on_idle: Callable[[], None] | None = None
@@ -243,11 +243,10 @@ class Crew:
         assert task is not None
         # One cancellation per job: neither a second request nor the deadline must hit it again while it cleans up.
         if job.cause is None and not (scope is not None and scope.expired()):
-            job.cause = reason
+            self._doom(job, reason)
             if scope is not None:
                 scope.reschedule(None)
             task.cancel()
-            self._watch.running(job, self.loop.time() + self._grace)
         return True
 
     def cancel_all(self, reason: Literal["cancel", "shutdown"]) -> None:
@@ -269,7 +268,7 @@ class Crew:
 
     def survey(self) -> tuple[Stray, ...]:
         """Name the abandoned jobs that still run, and where they hang."""
-        return tuple(self._stray(job, task) for job, task in self.strays.items())
+        return tuple(map(self._stray, self.strays))
 
     def _leave_queue(self, job: Job, state: JobState, outcome: Outcome) -> None:
         self._ledger.move(job, state)
@@ -287,6 +286,9 @@ class Crew:
             # `asyncio.timeout` has cancelled it, or will in this turn of the loop: look again in the next.
             job.limit = math.inf
             self.loop.call_soon(self._deadline_came, job, context=Context())
+        elif job.cause.spare:
+            self._watch.running(job, self.loop.time() + job.cause.spare)
+            job.cause.spare = 0.0
         else:
             self._abandon(job)
 
@@ -297,23 +299,34 @@ class Crew:
         loops fire the one of two timers a little before the other.
         """
         if job.state is RUNNING and job.cause is None:
-            hit = job.scope is not None and job.scope.expired()
-            if hit:
-                job.cause = "deadline"
-            self._watch.running(job, self.loop.time() + (self._grace if hit else _A_MOMENT))
+            if job.scope is not None and job.scope.expired():
+                self._doom(job, "deadline")
+            else:
+                self._watch.running(job, self.loop.time() + _A_MOMENT)
+
+    def _doom(self, job: Job, reason: Literal["cancel", "shutdown", "deadline"]) -> None:
+        """Note why a job is being ended, and count its grace from now.
+
+        In two halves: something may block the loop for all of that time, and then the job, which had no chance to react, still
+        has half of it.
+        """
+        half = self._grace / 2
+        job.cause = Cause(reason, spare=half)
+        self._watch.running(job, self.loop.time() + half)
 
     def _abandon(self, job: Job) -> None:
         task, context = job.task, job.context
         assert task is not None
         outcome: Outcome
-        if job.cause == "deadline" or (job.scope is not None and job.scope.expired()):
-            job.cause = "deadline"
+        if job.scope is not None and job.scope.expired():
+            reason = "deadline"
             outcome = Failure(job.timed_out("running", abandoned=True), job.name, self.name)
             outcome.seen = True  # it is logged here
         else:
-            outcome = job.cancelled(job.cause or "shutdown", abandoned=True)
-        self.strays[job] = task
-        stray = self._stray(job, task)
+            reason = job.cause.reason if job.cause else "shutdown"
+            outcome = job.cancelled(reason, abandoned=True)
+        self.strays[job] = task, reason
+        stray = self._stray(job)
         job.limit = math.inf
         self.settle(job, ABANDONED, outcome)
         with suppress(Exception):  # whatever a logging handler does, the pool has to go on
@@ -326,9 +339,9 @@ class Crew:
                 "\n  ".join(stray.stack) or "an unknown place",
             )
 
-    def _stray(self, job: Job, task: asyncio.Task[None]) -> Stray:
-        now = self.loop.time()
-        return Stray(job.id, job.name, job.cause or "shutdown", now - job.started_at, _stack.where(task))
+    def _stray(self, job: Job) -> Stray:
+        task, reason = self.strays[job]
+        return Stray(job.id, job.name, reason, self.loop.time() - job.started_at, _stack.where(task))
 
 
 def _release(future: asyncio.Future[None]) -> None:

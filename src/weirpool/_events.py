@@ -1,10 +1,8 @@
 """What happens in a pool, as records, and the interface of whoever wants to hear of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from ._lifecycle import JobState, PoolState  # noqa: TC001  (dataclass fields are read at run time by users' tools)
+from ._lifecycle import JobState, PoolState
 
 __all__ = ["JobAccepted", "JobEnded", "JobStarted", "Observer", "PoolMoved", "StrayEnded", "SubmitRefused"]
 

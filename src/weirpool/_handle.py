@@ -162,8 +162,7 @@ def _waiter(job: Job, owner: JobOwner) -> asyncio.Future[None]:
 
     Each awaiter has one of its own: a future that they shared would let a cancelled awaiter cancel it for all.
     """
-    if asyncio.get_running_loop() is not owner.loop:
-        _checks.on_loop("waiting for a job", owner.loop)
+    _checks.on_loop("waiting for a job", owner.loop)
     reference = CURRENT.get()
     if reference is not None and reference() is job and asyncio.current_task() is job.task:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ._lifecycle import JobState
 
-__all__ = ["CURRENT", "Failure", "Job", "JobOwner", "Outcome"]
+__all__ = ["CURRENT", "Cause", "Failure", "Job", "JobOwner", "Outcome"]
 
 _log = logging.getLogger("weirpool.job")
 
@@ -31,7 +31,15 @@ _log = logging.getLogger("weirpool.job")
 # task that outlives its job must not keep the job's outcome alive with it.
 CURRENT: ContextVar[weakref.ref[Job] | None] = ContextVar("weirpool.current_job", default=None)
 
-Cause = Literal["cancel", "shutdown", "deadline"]
+
+class Cause:
+    """Say why a job is being ended before its time, and how much of its grace is still to come."""
+
+    __slots__ = ("reason", "spare")
+
+    def __init__(self, reason: Literal["cancel", "shutdown", "deadline"], spare: float) -> None:
+        self.reason = reason
+        self.spare = spare
 
 
 class JobOwner(Protocol):

@@ -391,8 +391,9 @@ class WorkerPool(AsyncResource):
     ) -> Job:
         """Check a submission, before anything changes, and make the record of the job."""
         _checks.job_function(fn)
-        if self._closing is None or asyncio.get_running_loop() is not self._loop:
+        if self._closing is None:
             self._entered("submitting")
+        _checks.on_loop("submitting", self._loop)
         if timeout is _JOB_TIMEOUT:
             timeout = self._job_timeout
         elif timeout is not None:

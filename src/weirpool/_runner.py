@@ -152,7 +152,7 @@ def _judged(job: Job, error: BaseException | None, crew: Settler) -> tuple[JobSt
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         by_itself = task is None or not task.cancelling()
-        return CANCELLED, job.cancelled(job.cause or ("self" if by_itself else "task"))
+        return CANCELLED, job.cancelled(job.cause.reason if job.cause else "self" if by_itself else "task")
     return FAILED, Failure(error, job.name, crew.name)
 
 

@@ -1,8 +1,8 @@
 """What a pool says of itself: frozen numbers, taken at one instant."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping  # noqa: TC003  (dataclass fields are read at run time by users' tools)
+# No `from __future__ import annotations` here: users' tools resolve the fields' types at run time, in the namespace of
+# `weirpool`, which these classes say they come from.
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 

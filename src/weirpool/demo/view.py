@@ -176,14 +176,14 @@ def _bars(n: Numbers) -> Table:
     bars.add_column(width=8)
     bars.add_column()
     bars.add_column()
-    bars.add_row("client", _bar(n.answered, n.events), f"{n.answered:,} of {n.events:,} events answered")
+    bars.add_row("client", _bar(n.answered, n.events), f"{n.answered:,} of {n.events:,} events dealt with")
     bars.add_row("queue", _bar(n.queued, n.queue_size), f"{n.queued:,} of {n.queue_size:,} queued")
     bars.add_row("workers", _bar(n.running, n.workers), f"{n.running:,} of {n.workers:,} running")
     return bars
 
 
 def _bar(count: int, of: int) -> ProgressBar:
-    return ProgressBar(total=max(of, 1), completed=count, width=30, finished_style="bar.complete")
+    return ProgressBar(total=max(of, 1), completed=count, width=26, finished_style="bar.complete")
 
 
 def _counts(n: Numbers) -> Table:
