@@ -40,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a virtual clock, which uvloop can't have; runs on the stock loop"))
 
 
+def pytest_collection_finish() -> None:
+    """Exempt all that exists by now from garbage collection: each test collects garbage, and should find only its own."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Make a test fail in CI that is skipped for want of something that CI should have installed."""
