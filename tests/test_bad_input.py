@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
+import copy
+import datetime as dt
 import decimal
 import functools
 import inspect
@@ -53,7 +54,7 @@ def shown(value: object) -> str:
 
 
 WHOLE = [True, False, 2.5, 2.0, NAN, INF, "3", b"3", None, [1], decimal.Decimal(3), 3j, Unshowable()]
-SECONDS = [True, False, "1", b"1", [1], decimal.Decimal(1), datetime.timedelta(seconds=1), 1j, object(), Unshowable()]
+SECONDS = [True, False, "1", b"1", [1], decimal.Decimal(1), dt.timedelta(seconds=1), 1j, object(), Unshowable()]
 SIZES = [-1, -0.001, NAN, INF, -INF, TEN_YEARS + 1, TEN_YEARS * 1.01, 10**400, 10**5000, Subtle(-1), Subtle("nan")]
 NAMES_KIND = [None, 3, b"pool", ["pool"], object()]
 NAMES_SIZE = ["", "x" * 129, "evil\nCRITICAL forged entry", "a\tb", "\x1b[31mred", "zero\u200bwidth", "\u202eright-to-left"]
@@ -67,7 +68,9 @@ CONSTRUCTOR = {
     "cancel_grace": cases("a number of seconds above 0 and at most ten years or 0", [None, *SECONDS], SIZES),
     "name": cases("a printable str of 1 to 128 characters", NAMES_KIND, NAMES_SIZE),
     "observers": cases(
-        "a sequence of weirpool", [None, 3, Observer(), {Observer()}, "observers", [object()], [Observer], [Observer(), None]], []
+        "a sequence of weirpool",
+        [None, 3, Observer(), {Observer()}, "observers", [object()], [Observer], [Observer(), None]],
+        [],
     ),
 }
 SUBMIT = {
@@ -112,7 +115,7 @@ async def pool() -> AsyncIterator[WorkerPool]:
         assert await handle == "undisturbed"
 
 
-# The constructor --------------------------------------------------------------------------------------------------------------
+# The constructor ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("argument", CONSTRUCTOR)
@@ -133,7 +136,7 @@ def test_the_constructor_refuses_what_it_does_not_know() -> None:
     with pytest.raises(TypeError, match="workers"):
         WorkerPool(workers=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional"):
-        WorkerPool(3)  # type: ignore[misc]
+        WorkerPool(3)  # type: ignore[call-arg]
 
 
 async def test_the_constructor_takes_everything_up_to_the_bounds() -> None:
@@ -161,7 +164,7 @@ def test_a_pool_is_made_without_a_running_loop_and_without_any_effect() -> None:
     assert threading.enumerate() == before
 
 
-# Submitting -------------------------------------------------------------------------------------------------------------------
+# Submitting -----------------------------------------------------------------------------------------------------------
 
 Submitting = Any
 
@@ -218,7 +221,7 @@ class Awaitable:
         return iter(())
 
 
-NOT_FUNCTIONS = {
+NOT_FUNCTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "int": (lambda: 7, "got 7 (int)"),
     "None": (lambda: None, "got None (NoneType)"),
     "str": (lambda: "echo", "got 'echo' (str)"),
@@ -314,7 +317,7 @@ GOOD = {
     "old style": _old_style,
     "gives a future": _gives_a_future,
     "gives a task": lambda value: asyncio.ensure_future(echo(value)),
-    "to_thread": functools.partial(asyncio.to_thread, lambda value: value),
+    "to_thread": lambda value: asyncio.to_thread(copy.copy, value),
 }
 
 
@@ -330,7 +333,7 @@ async def test_a_function_that_turns_out_not_to_be_async_fails_as_a_job_and_says
         return 7
 
     async with WorkerPool() as pool:
-        handle = await pool.submit(blocking)  # type: ignore[arg-type]
+        handle: JobHandle[Any] = await pool.submit(blocking)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"returned int instead of an awaitable.*asyncio\.to_thread"):
             await handle
         assert handle.state is JobState.FAILED
@@ -354,7 +357,7 @@ async def test_a_deadline_in_the_past_is_a_deadline() -> None:
             assert caught.value.phase == "queued"
 
 
-# Closing ----------------------------------------------------------------------------------------------------------------------
+# Closing --------------------------------------------------------------------------------------------------------------
 
 
 async def test_aclose_refuses_bad_values_by_name(pool: WorkerPool) -> None:
@@ -376,10 +379,10 @@ async def test_aclose_refuses_bad_input_in_a_pool_that_is_closed_or_was_never_en
 
 async def test_aclose_takes_its_timeout_by_name_only(pool: WorkerPool) -> None:
     with pytest.raises(TypeError, match="positional"):
-        await pool.aclose(5)  # type: ignore[misc]
+        await pool.aclose(5)  # type: ignore[call-arg]
 
 
-# Nonsense of all kinds --------------------------------------------------------------------------------------------------------
+# Nonsense of all kinds ------------------------------------------------------------------------------------------------
 
 nonsense = st.one_of(
     st.integers(),
@@ -431,15 +434,28 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
 @example(value=10**9)
 def test_a_number_for_the_constructor_is_either_legal_or_refused_by_name(argument: str, value: Any) -> None:
     options: dict[str, Any] = {"cancel_grace": 0} if argument == "shutdown_timeout" else {}
+    refusal = refusal_of(lambda: WorkerPool(**{argument: value, **options}))
+    whole = argument in {"max_workers", "queue_size"}
+    of_the_right_kind = is_number(value) and (isinstance(value, int) or not whole)
+    check(refusal, argument, legal=LEGAL[argument](value), of_the_right_kind=of_the_right_kind)
+
+
+def refusal_of(call: Callable[[], object]) -> Exception | None:
+    """Return what a call raises, if it does."""
     try:
-        WorkerPool(**{argument: value, **options})
-    except (TypeError, ValueError) as error:
-        assert not LEGAL[argument](value)
-        of_the_right_kind = isinstance(value, int) and not isinstance(value, bool) if "an int" in str(error) else is_number(value)
-        assert type(error) is (ValueError if of_the_right_kind else TypeError)
-        assert str(error).startswith(f"{argument} must be ")
+        call()
+    except Exception as error:  # noqa: BLE001, RUF100
+        return error
+    return None
+
+
+def check(refusal: Exception | None, argument: str, *, legal: bool, of_the_right_kind: bool) -> None:
+    """Check that a value was refused if it is not legal, and rightly."""
+    if legal:
+        assert refusal is None
     else:
-        assert LEGAL[argument](value)
+        assert type(refusal) is (ValueError if of_the_right_kind else TypeError)
+        assert str(refusal).startswith(f"{argument} must be ")
 
 
 def on_a_loop_of_its_own(main: Any) -> None:
@@ -461,15 +477,11 @@ def test_a_number_for_submit_is_either_legal_or_refused_by_name(argument: str, v
     async def main() -> None:
         async with WorkerPool() as pool:
             legal = value is None or (is_seconds(value) if argument == "timeout" else is_number(value) and abs(value) < 1e15)
-            try:
-                handle: JobHandle[Any] = pool.submit_nowait(echo, 1, **{argument: value})
-            except (TypeError, ValueError) as error:
-                assert not legal
-                assert type(error) is (ValueError if is_number(value) else TypeError)
-                assert str(error).startswith(f"{argument} must be ")
-                assert pool.stats().accepted == 0
-            else:
-                assert legal
+            handles: list[JobHandle[Any]] = []
+            refusal = refusal_of(lambda: handles.append(pool.submit_nowait(echo, 1, **{argument: value})))
+            check(refusal, argument, legal=legal, of_the_right_kind=is_number(value))
+            assert pool.stats().accepted == len(handles) == legal
+            for handle in handles:
                 await handle.wait()
                 assert handle.state in {JobState.SUCCEEDED, JobState.TIMED_OUT}
                 handle.exception()
@@ -486,20 +498,16 @@ def test_a_number_for_aclose_is_either_legal_or_refused_by_name(value: Any) -> N
     async def main() -> None:
         async with WorkerPool() as pool:
             legal = value is None or is_seconds(value) or (is_number(value) and value == 0)
-            try:
-                await pool.aclose(timeout=value)
-            except (TypeError, ValueError) as error:
-                assert not legal
-                assert str(error).startswith("timeout must be ")
-                assert await pool.run(echo, 7) == 7
-            else:
-                assert legal
-                assert pool.state is PoolState.CLOSED
+            (refusal,) = await asyncio.gather(pool.aclose(timeout=value), return_exceptions=True)
+            error = refusal if isinstance(refusal, Exception) else None
+            check(error, "timeout", legal=legal, of_the_right_kind=is_number(value))
+            assert pool.state is (PoolState.CLOSED if legal else PoolState.OPEN)
+            assert legal or await pool.run(echo, 7) == 7
 
     on_a_loop_of_its_own(main())
 
 
-# The wrong moment -------------------------------------------------------------------------------------------------------------
+# The wrong moment -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_pool_that_was_not_entered_refuses_jobs_and_says_how_it_is_done() -> None:
@@ -510,7 +518,7 @@ async def test_a_pool_that_was_not_entered_refuses_jobs_and_says_how_it_is_done(
             await call()
     with pytest.raises(RuntimeError, match="submitting needs a pool that was entered"):
         pool.submit_nowait(echo, 1)
-    with pytest.raises(RuntimeError, match="close_intake.* needs a pool that was entered"):
+    with pytest.raises(RuntimeError, match=r"close_intake.* needs a pool that was entered"):
         pool.close_intake()
     assert pool.stats() == before
     async with pool:
@@ -567,7 +575,7 @@ async def test_the_outcome_of_a_job_that_has_not_ended_is_refused() -> None:
         assert await handle == 7
 
 
-# The wrong place --------------------------------------------------------------------------------------------------------------
+# The wrong place ------------------------------------------------------------------------------------------------------
 
 
 def elsewhere(call: Callable[[], Any], *, with_a_loop: bool) -> BaseException | None:
@@ -596,7 +604,7 @@ def elsewhere(call: Callable[[], Any], *, with_a_loop: bool) -> BaseException | 
     return outcome[0]
 
 
-CALLS: dict[str, Callable[[WorkerPool, JobHandle[Any]], Any]] = {
+CALLS: dict[str, Callable[[Any, JobHandle[Any]], Any]] = {
     "submit": lambda pool, _: pool.submit(echo, 1),
     "run": lambda pool, _: pool.run(echo, 1),
     "submit_nowait": lambda pool, _: pool.submit_nowait(echo, 1),
@@ -647,9 +655,9 @@ async def test_the_way_that_the_error_shows_works() -> None:
     loop = asyncio.get_running_loop()
 
     def in_thread() -> Any:
-        return asyncio.run_coroutine_threadsafe(pool.run(echo, 7), loop).result(5)
+        return asyncio.run_coroutine_threadsafe(entered.run(echo, 7), loop).result(5)
 
-    async with WorkerPool() as pool:
+    async with WorkerPool() as entered:
         assert await asyncio.to_thread(in_thread) == 7
 
 

@@ -500,7 +500,8 @@ async def test_all_tasks_cancelled_at_any_turn_leave_a_closed_pool_and_nothing_e
             await asyncio.sleep(0)
         victims = list(asyncio.all_tasks() - before)
         dice.shuffle(victims)
-        hit = any([task.cancel() for task in victims])
+        hits = [task.cancel() for task in victims]
+        hit = any(hits)
         await all_end([mine, *victims])
         await turns(2)
         assert not asyncio.all_tasks() - before
@@ -535,7 +536,8 @@ async def test_all_tasks_cancelled_at_any_turn_with_a_stubborn_job_among_them_en
         for _ in range(turn):
             await asyncio.sleep(0)
         victims = asyncio.all_tasks() - before
-        hit = any([task.cancel() for task in victims])
+        hits = [task.cancel() for task in victims]
+        hit = any(hits)
         await all_end([mine])
         assert pool.state in ({PoolState.CLOSED} if turn else {PoolState.CLOSED, PoolState.NEW})
         assert all(handle.done() for handle in handles)

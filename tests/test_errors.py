@@ -49,7 +49,7 @@ ERRORS: list[tuple[PoolError, dict[str, Any], str]] = [
 each_error = pytest.mark.parametrize(("error", "attributes", "text"), ERRORS, ids=lambda value: getattr(value, "reason", None))
 
 
-# The tree -----------------------------------------------------------------------------------------------------------------------
+# The tree -------------------------------------------------------------------------------------------------------------
 
 
 def test_all_errors_have_one_root_and_it_is_an_ordinary_exception() -> None:
@@ -79,7 +79,7 @@ def test_an_error_says_what_it_knows(error: PoolError, attributes: dict[str, Any
     assert type(error).__name__ in repr(error)
 
 
-# Copies -------------------------------------------------------------------------------------------------------------------------
+# Copies ---------------------------------------------------------------------------------------------------------------
 
 
 @each_error
@@ -164,7 +164,7 @@ async def test_errors_that_really_happened_can_be_sent_to_another_process() -> N
         assert (type(twin), str(twin), vars(twin)) == (type(error), str(error), vars(error))
 
 
-# What they say of what happened ---------------------------------------------------------------------------------------------------
+# What they say of what happened ---------------------------------------------------------------------------------------
 
 
 async def test_an_overloaded_pool_says_why_how_large_its_queue_is_and_how_long_one_has_waited() -> None:
@@ -198,7 +198,7 @@ async def test_a_submit_timeout_of_zero_is_full_at_once() -> None:
     assert (caught.value.reason, caught.value.waited) == ("full", 0.0)
 
 
-# Try again in ---------------------------------------------------------------------------------------------------------------------
+# Try again in ---------------------------------------------------------------------------------------------------------
 
 
 async def retry_after(pool: WorkerPool) -> int:

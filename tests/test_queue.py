@@ -1,4 +1,4 @@
-"""The queue alone: its bound and its order, and that a job which leaves from the middle leaves no memory behind (R2, R3, R7)."""
+"""The queue alone: its bound, its order, and that a job which leaves from the middle leaves nothing behind (R2, R3, R7)."""
 
 from __future__ import annotations
 

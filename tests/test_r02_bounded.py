@@ -1,4 +1,4 @@
-"""R2: running jobs never exceed `max_workers` and waiting jobs never `queue_size`, on any schedule; 0 means no waiting room."""
+"""R2: running jobs never exceed `max_workers`, waiting jobs never `queue_size`, on any schedule; 0 means no waiting room."""
 
 from __future__ import annotations
 

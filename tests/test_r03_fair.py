@@ -1,4 +1,4 @@
-"""R3: jobs start in the order of acceptance, submitters get room in the order of asking, and `submit_nowait` never overtakes."""
+"""R3: jobs start in the order of acceptance, submitters get room in the order of asking, `submit_nowait` never overtakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R4: a job sees its submitter's contextvars as they were at submit, and no other job's; it is a task of its own, named after it."""
+"""R4: a job sees its submitter's contextvars as they were at submit, and no other job's; it is a task of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R6: `timeout` bounds the run, `deadline` run and queue, the tighter wins; a job inherits what is left of its parent's time."""
+"""R6: `timeout` bounds the run, `deadline` run and queue, the tighter wins; a job inherits what its parent has left."""
 
 from __future__ import annotations
 

@@ -112,12 +112,15 @@ async def test_the_report_and_the_statistics_tell_the_same() -> None:
 
 async def test_pool_report_is_what_aclose_returned_and_none_before() -> None:
     async with WorkerPool() as pool:
-        assert pool.report is None
+        seen = [pool.report]
         closing = asyncio.create_task(pool.aclose())
         await asyncio.sleep(0)
+        seen.append(pool.report)
         report = await closing
-        assert pool.report is report
-    assert pool.report is report
+        seen.append(pool.report)
+    seen.append(pool.report)
+    assert seen[0] is seen[1] is None
+    assert seen[2] is seen[3] is report
 
 
 async def test_a_pool_that_was_closed_without_having_been_entered_has_a_report_too() -> None:
@@ -249,7 +252,16 @@ async def test_a_report_has_the_types_that_it_declares() -> None:
         report = await pool.aclose()
     hints = typing.get_type_hints(ShutdownReport)
     assert set(hints) == {field.name for field in dataclasses.fields(report)}
-    for name in ("accepted", "succeeded", "failed", "timed_out", "cancelled_queued", "cancelled_running", "abandoned", "drained"):
+    for name in (
+        "accepted",
+        "succeeded",
+        "failed",
+        "timed_out",
+        "cancelled_queued",
+        "cancelled_running",
+        "abandoned",
+        "drained",
+    ):
         assert hints[name] is int
         assert type(getattr(report, name)) is int
     assert type(report.drain_seconds) is type(report.cancel_seconds) is float

@@ -152,7 +152,7 @@ async def test_a_pool_that_was_never_entered_can_be_closed_and_stays_closed() ->
             pytest.fail("a closed pool was entered")
 
 
-# Cancelling aclose() --------------------------------------------------------------------------------------------------------
+# Cancelling aclose() --------------------------------------------------------------------------------------------------
 
 
 async def cancelled_after(seconds: float, call: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
@@ -283,7 +283,7 @@ async def test_cancelling_aclose_of_a_pool_without_jobs_is_passed_on() -> None:
         assert pool.state is PoolState.CLOSED
 
 
-# From inside ----------------------------------------------------------------------------------------------------------------
+# From inside ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_job_that_closes_its_own_pool_is_told_that_it_would_wait_for_itself() -> None:

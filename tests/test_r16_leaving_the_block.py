@@ -40,7 +40,7 @@ async def test_a_return_or_a_break_out_of_the_block_drains_too() -> None:
 @pytest.mark.parametrize("error", [ValueError("mine"), ExceptionGroup("mine", [ValueError()]), TimeoutError("mine")])
 async def test_an_exception_drains_and_goes_on_unchanged(clock: Clock, error: Exception) -> None:
     clock.start()
-    with pytest.raises(type(error), match="mine") as caught:  # noqa: PT012
+    with pytest.raises(type(error), match="mine") as caught:
         async with WorkerPool(max_workers=1) as pool:
             handles = [await pool.submit(sleep, 0.1, i) for i in range(2)]
             raise error
@@ -54,7 +54,7 @@ async def test_an_exception_drains_and_goes_on_unchanged(clock: Clock, error: Ex
 async def test_draining_after_an_exception_is_bounded_as_always(clock: Clock) -> None:
     job = Stubborn()
     clock.start()
-    with pytest.raises(ValueError, match="mine"):  # noqa: PT012
+    with pytest.raises(ValueError, match="mine"):
         async with WorkerPool(shutdown_timeout=0.3, cancel_grace=0.1) as pool:
             await pool.submit(job)
             raise ValueError("mine")
@@ -82,7 +82,7 @@ class Homemade(BaseException):
 )
 async def test_a_base_exception_cancels_at_once_and_goes_on_unchanged(clock: Clock, error: BaseException) -> None:
     clock.start()
-    with pytest.raises(type(error), match="mine") as caught:  # noqa: PT012
+    with pytest.raises(type(error), match="mine") as caught:
         async with WorkerPool(max_workers=1) as pool:
             handles = [await pool.submit(sleep, FOREVER) for _ in range(3)]
             await turns()
@@ -111,7 +111,7 @@ async def test_after_a_base_exception_jobs_have_their_grace_and_no_more(clock: C
             tidied.append(True)
 
     clock.start()
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt):
         async with WorkerPool(cancel_grace=0.3) as pool:
             await pool.submit(stubborn)
             await pool.submit(tidies)
@@ -168,7 +168,7 @@ async def test_a_task_that_is_cancelled_while_it_drains_goes_on_to_cancel_the_jo
 @pytest.mark.complains
 async def test_a_timeout_around_the_block_works_as_around_any_other(clock: Clock) -> None:
     clock.start()
-    with pytest.raises(TimeoutError):  # noqa: PT012
+    with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1), WorkerPool() as pool:
             await pool.submit(sleep, FOREVER)
             await asyncio.sleep(FOREVER)
@@ -194,7 +194,7 @@ async def test_a_pool_inside_a_task_group_ends_with_its_sibling(clock: Clock) ->
         raise ValueError("sibling")
 
     clock.start()
-    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+    with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.TaskGroup() as group:
             group.create_task(service())
             group.create_task(breaks())

@@ -251,7 +251,7 @@ async def test_an_open_pool_that_is_busy_holds_nothing_of_the_jobs_that_have_end
 @pytest.mark.usefixtures("no_gc")
 async def test_a_handle_that_is_kept_keeps_the_outcome_and_neither_the_function_nor_its_arguments() -> None:
     work, argument = Work("return"), Thing()
-    references = [weakref.ref(work), weakref.ref(argument)]
+    references: list[weakref.ref[Any]] = [weakref.ref(work), weakref.ref(argument)]
     async with WorkerPool() as pool:
         handle = await pool.submit(work, argument)
         del work, argument
@@ -264,7 +264,7 @@ async def test_a_handle_that_is_kept_keeps_the_outcome_and_neither_the_function_
 @pytest.mark.usefixtures("no_gc")
 async def test_a_job_in_the_queue_lets_go_of_everything_the_moment_it_is_cancelled() -> None:
     gate, work, argument = Gate(), Work("return"), Thing()
-    references = [weakref.ref(work), weakref.ref(argument)]
+    references: list[weakref.ref[Any]] = [weakref.ref(work), weakref.ref(argument)]
     async with WorkerPool(max_workers=1) as pool:
         await pool.submit(gate)
         for _ in range(10):
@@ -279,7 +279,7 @@ async def test_a_job_in_the_queue_lets_go_of_everything_the_moment_it_is_cancell
 @pytest.mark.usefixtures("no_gc")
 async def test_the_context_of_a_submitter_is_not_kept_longer_than_its_job() -> None:
     variable: contextvars.ContextVar[Thing | None] = contextvars.ContextVar("variable", default=None)
-    references = []
+    references: list[weakref.ref[Any]] = []
 
     async def request() -> None:
         thing = Thing()
@@ -299,7 +299,7 @@ async def test_the_context_of_a_submitter_is_not_kept_longer_than_its_job() -> N
 @pytest.mark.usefixtures("no_gc")
 async def test_the_timer_of_a_pool_does_not_keep_the_context_of_a_submitter() -> None:
     variable: contextvars.ContextVar[Thing | None] = contextvars.ContextVar("variable", default=None)
-    references = []
+    references: list[weakref.ref[Any]] = []
     gate = Gate()
 
     async def request() -> None:
@@ -320,7 +320,7 @@ async def test_the_timer_of_a_pool_does_not_keep_the_context_of_a_submitter() ->
 @pytest.mark.usefixtures("no_gc")
 async def test_the_context_of_whoever_enters_a_pool_is_not_kept_by_it() -> None:
     variable: contextvars.ContextVar[Thing | None] = contextvars.ContextVar("variable", default=None)
-    references = []
+    references: list[weakref.ref[Any]] = []
     pool = WorkerPool()
 
     async def enter() -> None:
@@ -357,7 +357,7 @@ async def test_a_stray_is_held_until_it_ends_and_no_longer() -> None:
         assert pool.stats().strays == 0
 
 
-# No cycles ------------------------------------------------------------------------------------------------------------------
+# No cycles ------------------------------------------------------------------------------------------------------------
 
 
 async def _succeed(pool: WorkerPool) -> None:
@@ -436,7 +436,7 @@ async def test_a_job_leaves_no_reference_cycle(way: Any) -> None:
         assert gc.collect() == 0
 
 
-# After closing --------------------------------------------------------------------------------------------------------------
+# After closing --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("no_gc")
@@ -570,7 +570,7 @@ async def test_pools_that_were_closed_do_not_pile_up() -> None:
     assert alive(references) == []
 
 
-# Nothing warns --------------------------------------------------------------------------------------------------------------
+# Nothing warns --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.complains
@@ -622,7 +622,7 @@ async def test_nothing_warns_when_a_stray_that_outlives_its_pool_ends_badly(capl
     assert [record.getMessage() for record in caplog.records] == []
 
 
-# Left open ------------------------------------------------------------------------------------------------------------------
+# Left open ------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_pool_that_is_dropped_while_it_is_open_says_so() -> None:
@@ -631,7 +631,7 @@ async def test_a_pool_that_is_dropped_while_it_is_open_says_so() -> None:
     await pool.run(echo, 1)
     with pytest.warns(ResourceWarning, match=r"<WorkerPool 'forgotten' open: .*> was never closed"):
         del pool
-        gc.collect()
+    gc.collect()
     for task in asyncio.all_tasks() - before:
         task.cancel()
     await turns()

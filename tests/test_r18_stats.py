@@ -60,7 +60,7 @@ def operations(call: Callable[[], object]) -> int:
     return count
 
 
-# What they say -------------------------------------------------------------------------------------------------------------
+# What they say --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_new_pool_says_what_it_is_and_that_nothing_has_happened() -> None:
@@ -157,7 +157,7 @@ async def test_a_pool_may_be_watched_in_every_state() -> None:
     assert states == [PoolState.NEW, PoolState.OPEN, PoolState.DRAINING, PoolState.CLOSED]
 
 
-# What they are ---------------------------------------------------------------------------------------------------------------
+# What they are --------------------------------------------------------------------------------------------------------
 
 
 def test_statistics_are_frozen() -> None:
@@ -223,7 +223,7 @@ async def test_the_repr_of_a_handle_tells_the_jobs_name_and_state() -> None:
         assert repr(handle) == "<JobHandle delivery-7 succeeded>"
 
 
-# What they cost --------------------------------------------------------------------------------------------------------------
+# What they cost -------------------------------------------------------------------------------------------------------
 
 
 async def test_statistics_cost_the_same_whatever_the_pool_is_doing() -> None:
@@ -262,7 +262,7 @@ async def test_submitting_to_a_full_queue_and_to_an_empty_one_cost_the_same() ->
         gate.open()
 
 
-# An idle pool ----------------------------------------------------------------------------------------------------------------
+# An idle pool ---------------------------------------------------------------------------------------------------------
 
 
 def stock_loop() -> Any:

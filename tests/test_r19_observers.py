@@ -92,7 +92,7 @@ async def all_hooks(pool: WorkerPool) -> None:
     assert await pool.run(echo, 1) == 1
 
 
-# What they hear --------------------------------------------------------------------------------------------------------------
+# What they hear -------------------------------------------------------------------------------------------------------
 
 
 async def test_observers_hear_the_life_of_a_job_and_of_its_pool_in_order() -> None:
@@ -216,7 +216,10 @@ async def test_a_job_that_never_started_has_no_time_that_it_ran_for(clock: Clock
         late.exception()
         gate.open()
     assert [event.id for event in ears.of(JobStarted)] == [1]
-    assert [(e.id, e.state.value, e.ran_for) for e in ears.of(JobEnded)[:2]] == [(2, "cancelled", None), (3, "timed_out", None)]
+    assert [(e.id, e.state.value, e.ran_for) for e in ears.of(JobEnded)[:2]] == [
+        (2, "cancelled", None),
+        (3, "timed_out", None),
+    ]
     assert isinstance(ears.of(JobEnded)[1].error, JobTimeout)
 
 
@@ -357,7 +360,7 @@ def test_events_are_frozen_and_typed() -> None:
                 setattr(event, field.name, None)
 
 
-# What they cost ---------------------------------------------------------------------------------------------------------------
+# What they cost -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.complains
@@ -411,7 +414,7 @@ async def test_a_hook_that_is_async_by_mistake_is_never_awaited() -> None:
     assert heard == []
 
 
-# One that raises --------------------------------------------------------------------------------------------------------------
+# One that raises ------------------------------------------------------------------------------------------------------
 
 
 def dropped(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -550,7 +553,7 @@ def on_a_loop_of_its_own(main: Callable[[], Coroutine[Any, Any, None]], error: t
 @pytest.mark.complains
 @pytest.mark.parametrize("hook", ["job_accepted", "job_started", "job_ended", "submit_refused", "pool_moved"])
 def test_ctrl_c_in_a_hook_stops_the_loop_as_always_and_hurts_no_job(hook: str) -> None:
-    pools = []
+    pools: list[WorkerPool] = []
 
     async def main() -> None:
         async with WorkerPool(max_workers=1, queue_size=0, observers=[raising(hook, error("in the hook"))]) as pool:
@@ -568,7 +571,7 @@ def test_ctrl_c_in_a_hook_stops_the_loop_as_always_and_hurts_no_job(hook: str) -
         assert pool.stats().succeeded == 1
 
 
-# One that calls the pool ------------------------------------------------------------------------------------------------------
+# One that calls the pool ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hook", ["job_accepted", "job_started", "job_ended"])
@@ -749,7 +752,7 @@ async def test_an_observer_that_raises_after_what_it_called_made_it_raise_alread
     assert len(dropped(caplog)) == 1
 
 
-# Where they are called --------------------------------------------------------------------------------------------------------
+# Where they are called ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.complains

@@ -1,4 +1,4 @@
-"""The watch alone: one timer for all deadlines, none when idle, no memory for what has left, and no trust in the timer (R6, R18)."""
+"""The watch alone: one timer for all deadlines, none when idle, no memory of what has left, no trust in timers (R6, R18)."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_jobs_that_end_in_time_cost_no_timer_each() -> None:
 
 
 def test_a_timer_that_fires_a_little_early_counts_as_due() -> None:
-    """uvloop's do, by more than a millisecond; trusting the clock instead would spin until the time has come."""
+    """Those of uvloop do, by more than a millisecond; trusting the clock instead would spin until the time has come."""
     desk = Desk(early=0.002)
     job = desk.run(1, 110)
     queued = desk.queue(2, 111)
@@ -338,18 +338,23 @@ async def test_a_pool_that_accepts_and_cancels_jobs_with_deadlines_for_ever_does
         assert len(pool._crew._watch._queued) == 0
 
 
+def timer_of(pool: WorkerPool) -> Any:
+    """Return the one timer of a pool."""
+    return pool._crew._watch._timer
+
+
 async def test_an_idle_pool_of_jobs_with_timeouts_keeps_no_timer() -> None:
     async with WorkerPool(job_timeout=FOREVER) as pool:
         for _ in range(5):
             assert await pool.run(echo, 1) == 1
         await turns()
-        assert pool._crew._watch._timer is None
+        assert timer_of(pool) is None
         handle = await pool.submit(sleep, FOREVER)
         await turns()
-        assert pool._crew._watch._timer is not None
+        assert timer_of(pool) is not None
         handle.cancel()
         await handle.wait()
-        assert pool._crew._watch._timer is None
+        assert timer_of(pool) is None
 
 
 async def test_jobs_without_deadlines_set_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:

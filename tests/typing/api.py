@@ -74,8 +74,7 @@ def task(event: str) -> asyncio.Task[Receipt]:
 
 
 async def stream(event: str) -> AsyncIterator[Receipt]:
-    raise NotImplementedError
-    yield
+    yield Receipt()
 
 
 class Service:
@@ -94,7 +93,7 @@ class Service:
         raise NotImplementedError
 
 
-# Right: submitting ----------------------------------------------------------------------------------------------------------
+# Right: submitting ----------------------------------------------------------------------------------------------------
 
 
 async def submitting(pool: WorkerPool) -> None:
@@ -127,7 +126,7 @@ async def every_form_of_function(pool: WorkerPool) -> None:
     assert_type(await pool.run(with_keywords, "paid"), Receipt)
     assert_type(await pool.run(with_default, "paid"), Receipt)
     assert_type(await pool.run(with_default, "paid", 2), Receipt)
-    assert_type(await pool.run(functools.partial(asyncio.to_thread, blocking, "paid")), int)
+    assert_type(await pool.run(lambda: asyncio.to_thread(blocking, "paid")), int)
 
 
 async def options_of_a_job(pool: WorkerPool) -> None:
@@ -143,7 +142,7 @@ async def generic_callers(pool: WorkerPool, job: Callable[[str], Awaitable[T]]) 
     return await handle
 
 
-# Right: everything else -----------------------------------------------------------------------------------------------------
+# Right: everything else -----------------------------------------------------------------------------------------------
 
 
 def making() -> None:
@@ -184,8 +183,11 @@ async def holding(handle: JobHandle[Receipt]) -> None:
     assert_type(handle.state, JobState)
     await handle.wait()
     assert_type(await asyncio.gather(handle, handle), tuple[Receipt, Receipt])
-    wider: JobHandle[Receipt | None] = handle
-    assert_type(await wider, Receipt | None)
+    await takes_a_wider_one(handle)
+
+
+async def takes_a_wider_one(handle: JobHandle[Receipt | None]) -> None:
+    assert_type(await handle, Receipt | None)
 
 
 async def inside_a_job() -> None:
@@ -250,7 +252,7 @@ class Ears(Observer):
         assert_type(event.was, PoolState)
 
 
-# Wrong: the job and its arguments -------------------------------------------------------------------------------------------
+# Wrong: the job and its arguments -------------------------------------------------------------------------------------
 
 
 async def wrong_arguments(pool: WorkerPool) -> None:
@@ -291,17 +293,17 @@ async def wrong_options(pool: WorkerPool) -> None:
     await pool.run(nothing, retries=3)  # type: ignore[call-arg]
 
 
-# Wrong: what comes back -----------------------------------------------------------------------------------------------------
+# Wrong: what comes back -----------------------------------------------------------------------------------------------
 
 
 async def wrong_results(pool: WorkerPool) -> None:
-    number: int = await pool.run(deliver, "paid", 1)  # type: ignore[assignment]
-    handle: JobHandle[int] = await pool.submit(deliver, "paid", 1)  # type: ignore[assignment, arg-type, unused-ignore]
-    narrower: JobHandle[Receipt] = await pool.submit(either, True)  # type: ignore[assignment, arg-type, unused-ignore]
+    number: int = await pool.run(deliver, "paid", 1)  # type: ignore[arg-type]
+    handle: JobHandle[int] = await pool.submit(deliver, "paid", 1)  # type: ignore[arg-type]
+    narrower: JobHandle[Receipt] = await pool.submit(either, True)  # type: ignore[arg-type]
     receipt: Receipt = await pool.submit(deliver, "paid", 1)  # type: ignore[assignment]
     pool.submit(deliver, "paid", 1).cancel()  # type: ignore[attr-defined]
     (await pool.submit_nowait(deliver, "paid", 1)).cancel()  # type: ignore[attr-defined]
-    print(number, handle, narrower, receipt)
+    assert [number, handle, narrower, receipt]
 
 
 def wrong_uses_of_a_handle(handle: JobHandle[Receipt]) -> None:
@@ -310,14 +312,14 @@ def wrong_uses_of_a_handle(handle: JobHandle[Receipt]) -> None:
     handle.state = JobState.FAILED  # type: ignore[misc]
     handle.set_result(Receipt())  # type: ignore[attr-defined]
     number: int = handle.result()  # type: ignore[assignment]
-    print(number)
+    assert number
 
 
-# Wrong: the pool ------------------------------------------------------------------------------------------------------------
+# Wrong: the pool ------------------------------------------------------------------------------------------------------
 
 
 def wrong_pools() -> None:
-    WorkerPool(32)  # type: ignore[misc]
+    WorkerPool(32)  # type: ignore[call-arg]
     WorkerPool(max_workers="32")  # type: ignore[arg-type]
     WorkerPool(max_workers=None)  # type: ignore[arg-type]
     WorkerPool(max_workers=2.5)  # type: ignore[arg-type]
@@ -335,11 +337,11 @@ def wrong_pools() -> None:
 
 
 async def wrong_closing(pool: WorkerPool) -> None:
-    await pool.aclose(5)  # type: ignore[misc]
+    await pool.aclose(5)  # type: ignore[call-arg]
     await pool.aclose(timeout="5")  # type: ignore[arg-type]
     with pool:  # type: ignore[attr-defined]
         pass
-    pool.report.strays  # type: ignore[union-attr]
+    assert pool.report.strays  # type: ignore[union-attr]
     pool.state = PoolState.CLOSED  # type: ignore[misc]
     pool.name = "other"  # type: ignore[misc]
 
