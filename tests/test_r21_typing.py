@@ -22,8 +22,10 @@ pytestmark = [pytest.mark.realtime, pytest.mark.timeout(300)]
 
 def run(tool: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a type checker on the weirpool that is being tested, in the environment that it is being tested in."""
+    if sys.version_info >= (3, 14):
+        pytest.skip("the type checkers read the same source on every Python: they are run on 3.11 to 3.13")
     if importlib.util.find_spec(tool) is None:
-        pytest.skip(f"{tool} is missing: pip install 'weirpool[check]'")
+        pytest.skip(f"missing: {tool}; pip install 'weirpool[test]'")
     assert weirpool.__file__ is not None
     source = str(Path(weirpool.__file__).parent.parent)
     # `basedpyright --verifytypes` looks at the first Python on the PATH, whatever --pythonpath says.

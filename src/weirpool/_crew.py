@@ -125,11 +125,10 @@ class Crew:
                 try:
                     await self._stopping
                 except asyncio.CancelledError:
+                    # Passed on to the group, it would cancel every job again, in the midst of its cleanup.
                     on_cancel()
-                    raise
         except asyncio.CancelledError:
-            # This is the outermost frame of the pool's own task: it has nobody to pass a cancellation on to.
-            return
+            return  # cancelled twice: this is the outermost frame of the pool's own task, there is nobody to pass it on to
 
     @property
     def gone(self) -> bool:
@@ -246,7 +245,10 @@ class Crew:
             self._doom(job, reason)
             if scope is not None:
                 scope.reschedule(None)
-            task.cancel()
+            # The end of `asyncio.run` cancels every task itself, and then whoever closes the pool: once is enough. If that was
+            # not for the job, but for a scope inside it, the job is cancelled when half of its grace is over.
+            if reason == "cancel" or not task.cancelling():
+                task.cancel()
         return True
 
     def cancel_all(self, reason: Literal["cancel", "shutdown"]) -> None:
@@ -287,6 +289,8 @@ class Crew:
             job.limit = math.inf
             self.loop.call_soon(self._deadline_came, job, context=Context())
         elif job.cause.spare:
+            if job.cause.reason == "shutdown" and job.task is not None and not job.task.cancelling():
+                job.task.cancel()
             self._watch.running(job, self.loop.time() + job.cause.spare)
             job.cause.spare = 0.0
         else:
