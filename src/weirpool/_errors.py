@@ -55,7 +55,7 @@ class PoolClosed(PoolError):
 
     def __init__(self, pool: str) -> None:
         super().__init__(f"pool {pool!r} takes no more jobs: its intake is closed")
-        self.pool = pool
+        self.pool: str = pool
 
 
 class PoolOverloaded(PoolError):
@@ -74,11 +74,11 @@ class PoolOverloaded(PoolError):
     ) -> None:
         how = "is full" if reason == "full" else f"had no room for {waited:.3g} s"
         super().__init__(f"pool {pool!r} {how} ({queue_size} jobs may wait); try again in about {retry_after} s")
-        self.pool = pool
-        self.reason = reason
-        self.queue_size = queue_size
-        self.waited = waited
-        self.retry_after = retry_after
+        self.pool: str = pool
+        self.reason: Literal["full", "timeout"] = reason
+        self.queue_size: int = queue_size
+        self.waited: float = waited
+        self.retry_after: int = retry_after
 
 
 class JobCancelled(PoolError):
@@ -97,9 +97,9 @@ class JobCancelled(PoolError):
     def __init__(self, job: str, reason: str, *, abandoned: bool = False) -> None:
         tail = ", did not end in its grace and was abandoned" if abandoned else ""
         super().__init__(f"job {job!r} was cancelled ({reason}){tail}")
-        self.job = job
-        self.reason = reason
-        self.abandoned = abandoned
+        self.job: str = job
+        self.reason: str = reason
+        self.abandoned: bool = abandoned
 
 
 class JobTimeout(PoolError, TimeoutError):
@@ -117,7 +117,7 @@ class JobTimeout(PoolError, TimeoutError):
     def __init__(self, job: str, timeout: float, phase: Literal["queued", "running"], *, abandoned: bool = False) -> None:
         tail = ", did not end in its grace and was abandoned" if abandoned else ""
         super().__init__(f"job {job!r} ran out of its {timeout:.6g} s while {phase}{tail}")
-        self.job = job
-        self.timeout = timeout
-        self.phase = phase
-        self.abandoned = abandoned
+        self.job: str = job
+        self.timeout: float = timeout
+        self.phase: Literal["queued", "running"] = phase
+        self.abandoned: bool = abandoned

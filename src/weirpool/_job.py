@@ -38,8 +38,8 @@ class Cause:
     __slots__ = ("reason", "spare")
 
     def __init__(self, reason: Literal["cancel", "shutdown", "deadline"], spare: float) -> None:
-        self.reason = reason
-        self.spare = spare
+        self.reason: Literal["cancel", "shutdown", "deadline"] = reason
+        self.spare: float = spare
 
 
 class JobOwner(Protocol):
@@ -129,21 +129,22 @@ class Job:
         owner: JobOwner,
         now: float,
     ) -> None:
-        self.fn = fn
-        self.args = args
-        self.context = context
-        self.timeout = timeout
-        self.deadline = deadline
-        self.label = label
+        self.fn: Callable[..., Awaitable[Any]] = fn
+        self.args: tuple[Any, ...] = args
+        self.context: Context = context
+        self.timeout: float | None = timeout
+        self.deadline: float | None = deadline
+        self.label: str | None = label
         self.owner: JobOwner | None = owner
-        self.accepted_at = self.started_at = now
+        self.accepted_at: float = now
+        self.started_at: float = now
         self.task: asyncio.Task[None] | None = None
         self.scope: asyncio.Timeout | None = None
         self.due: float | None = None  # when its time will be over, once it runs
         # Why the job is being ended before its time; the first cause stays, and the job is cancelled only for that one.
         self.cause: Cause | None = None
         # When somebody has to look at the job again: its deadline first, and then the end of its grace.
-        self.limit = math.inf
+        self.limit: float = math.inf
         # Nearly always nobody or one awaiter, so no list until there are two.
         self.waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None = None
 

@@ -44,7 +44,8 @@ class JobState(enum.Enum):
 
     # Enum hashes its members in Python code, by name; a state is looked up several times per job, and there is only one
     # object per member.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 class PoolState(enum.Enum):
@@ -56,7 +57,8 @@ class PoolState(enum.Enum):
     CANCELLING = "cancelling"
     CLOSED = "closed"
 
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        __hash__ = object.__hash__
 
 
 # Python 3.11 takes 80 ns to look a member up on its enum, and a job's life has a dozen such look-ups.
@@ -107,12 +109,12 @@ class Ledger:
     __slots__ = ("accepted", "cancelled_queued", "jobs", "pool", "refused", "strays")
 
     def __init__(self) -> None:
-        self.pool = PoolState.NEW
-        self.accepted = 0
-        self.jobs = dict.fromkeys(JobState, 0)
-        self.cancelled_queued = 0
-        self.strays = 0
-        self.refused = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
+        self.pool: PoolState = PoolState.NEW
+        self.accepted: int = 0
+        self.jobs: dict[JobState, int] = dict.fromkeys(JobState, 0)
+        self.cancelled_queued: int = 0
+        self.strays: int = 0
+        self.refused: dict[str, int] = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
 
     def accept(self, job: HasState, state: JobState) -> None:
         """Enter a new job, which either waits (QUEUED) or has a worker at once (RUNNING), and number it."""

@@ -35,7 +35,7 @@ class Client:
     """
 
     def __init__(self, url: str, journal: Journal, *, retries: int) -> None:
-        self.answered = 0
+        self.answered: int = 0
         self._url = f"{url}/events"
         self._journal = journal
         self._retries = retries

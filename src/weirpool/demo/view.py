@@ -46,7 +46,7 @@ class View:
     """Make numbers out of what the service tells, and show them; this base class shows nothing."""
 
     def __init__(self, events: int) -> None:
-        self.phase = ""
+        self.phase: str = ""
         self._events = events
         self._began = time.monotonic()
         self._past: deque[tuple[float, int]] = deque()
