@@ -138,8 +138,6 @@ def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
     """Refuse a call from another thread, or from another event loop of this one."""
     try:
         running = asyncio.get_running_loop()
-        if running is loop:
-            return
     except RuntimeError:
         running = None
     if running is not loop:

@@ -205,11 +205,11 @@ class Crew:
         self._left()
 
     def ended_late(self, job: Job) -> None:
-        """Note that a job's task has ended after the job itself: if it was a stray, it is one no more."""
-        if self.strays.pop(job, None) is not None:
-            self._ledger.stray_ended()
-            if self._observers is not None:
-                self._observers.stray_ended(job)
+        """Note that an abandoned job's task has ended, at last."""
+        del self.strays[job]
+        self._ledger.stray_ended()
+        if self._observers is not None:
+            self._observers.stray_ended(job)
 
     def _finish(self, job: Job, outcome: Outcome, *, started: bool) -> None:
         """Give a job that has been moved to its end the outcome, and say so."""
@@ -231,13 +231,11 @@ class Crew:
 
     # Ending jobs before their time --------------------------------------------------------------------------------------
 
-    def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> bool:
-        """Cancel a job: a queued one leaves at once, a running one is given its grace. Say whether it had not ended."""
+    def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> None:
+        """Cancel a job that has not ended: a queued one leaves at once, a running one is given its grace."""
         if job.state is QUEUED:
             self._leave_queue(job, CANCELLED, job.cancelled(reason))
-            return True
-        if job.state is not RUNNING:
-            return False
+            return
         scope, task = job.scope, job.task
         assert task is not None
         # One cancellation per job: neither a second request nor the deadline must hit it again while it cleans up.
@@ -249,7 +247,6 @@ class Crew:
             # not for the job, but for a scope inside it, the job is cancelled when half of its grace is over.
             if reason == "cancel" or not task.cancelling():
                 task.cancel()
-        return True
 
     def cancel_all(self, reason: Literal["cancel", "shutdown"]) -> None:
         """Cancel what is queued, then what runs."""
@@ -289,8 +286,10 @@ class Crew:
             job.limit = math.inf
             self.loop.call_soon(self._deadline_came, job, context=Context())
         elif job.cause.spare:
-            if job.cause.reason == "shutdown" and job.task is not None and not job.task.cancelling():
-                job.task.cancel()
+            task = job.task
+            assert task is not None
+            if job.cause.reason == "shutdown" and not task.cancelling():
+                task.cancel()
             self._watch.running(job, self.loop.time() + job.cause.spare)
             job.cause.spare = 0.0
         else:

@@ -73,7 +73,8 @@ class JobHandle(Generic[T_co]):
         if owner is None:
             return False
         _checks.on_loop("JobHandle.cancel()", owner.loop)
-        return owner.cancel(job, "cancel")
+        owner.cancel(job, "cancel")
+        return True
 
     async def wait(self) -> None:
         """Wait until the job has ended, whichever way, and raise nothing of its.

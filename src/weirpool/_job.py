@@ -50,8 +50,8 @@ class JobOwner(Protocol):
         """The event loop that the job belongs to."""
         ...
 
-    def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> bool:
-        """Cancel a job; say whether it had not ended yet."""
+    def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> None:
+        """Cancel a job that has not ended."""
         ...
 
 

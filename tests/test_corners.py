@@ -1,0 +1,269 @@
+"""Places that only an unlucky moment, a broken environment or a bug of ours leads to."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
+from weirpool import JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
+from weirpool._runner import primed
+from weirpool.events import Observer, PoolMoved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from weirpool._job import Job
+
+
+# Opening ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_pool_that_is_still_being_opened_takes_no_jobs_and_says_so() -> None:
+    pool = WorkerPool()
+    opening = asyncio.create_task(pool.__aenter__())
+    await asyncio.sleep(0)
+    if pool.state is PoolState.NEW:  # with eager tasks it is open by now
+        with pytest.raises(RuntimeError, match="still being opened"):
+            pool.submit_nowait(echo, 1)
+    await opening
+    assert await pool.run(echo, 1) == 1
+    await pool.aclose()
+
+
+async def test_a_pool_that_is_closed_while_it_is_being_opened_is_closed() -> None:
+    pool = WorkerPool()
+    opening = asyncio.create_task(pool.__aenter__())
+    await asyncio.sleep(0)
+    eager = pool.state is PoolState.OPEN
+    report = await pool.aclose()
+    assert report.accepted == 0
+    assert pool.state is PoolState.CLOSED
+    if eager:
+        await opening
+    else:
+        with pytest.raises(RuntimeError, match="before it was open"):
+            await opening
+
+
+async def test_a_pool_that_could_not_be_opened_can_be_opened_later() -> None:
+    loop = asyncio.get_running_loop()
+    factory = loop.get_task_factory()
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise LookupError("no tasks today")
+
+    pool = WorkerPool()
+    loop.set_task_factory(broken)
+    try:
+        with pytest.raises(LookupError, match="no tasks today"):
+            await pool.__aenter__()
+    finally:
+        loop.set_task_factory(factory)
+    async with pool:
+        assert await pool.run(echo, 1) == 1
+
+
+# Time ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.realtime
+async def test_a_job_whose_deadline_has_passed_is_not_started_though_its_timer_is_late() -> None:
+    """The job before it blocks the loop beyond the deadline, and ends before the loop gets to its timers."""
+
+    async def blocks() -> None:
+        time.sleep(0.05)
+
+    async with WorkerPool(max_workers=1) as pool:
+        first = await pool.submit(blocks)
+        late = await pool.submit(echo, 1, deadline=asyncio.get_running_loop().time() + 0.01)
+        await first
+        with pytest.raises(JobTimeout) as caught:
+            await late
+        assert caught.value.phase == "queued"
+        assert balanced(pool)
+
+
+@pytest.mark.complains
+async def test_a_queued_job_with_a_deadline_is_cancelled_with_the_pool() -> None:
+    async with WorkerPool(max_workers=1, shutdown_timeout=0.1, cancel_grace=0.1) as pool:
+        await pool.submit(sleep, FOREVER)
+        queued = await pool.submit(echo, 1, deadline=asyncio.get_running_loop().time() + FOREVER)
+    assert queued.state is JobState.CANCELLED
+    assert adds_up(pool.report)
+
+
+@pytest.mark.complains
+async def test_a_job_in_the_midst_of_a_timeout_of_its_own_is_cancelled_halfway_through_its_grace(clock: Clock) -> None:
+    """Its task is being cancelled already, for the scope inside; the pool's cancellation must not be lost for that."""
+
+    async def job() -> None:
+        try:
+            async with asyncio.timeout(0.01):
+                try:
+                    await asyncio.sleep(FOREVER)
+                finally:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            pass
+        await asyncio.sleep(FOREVER)
+
+    async with WorkerPool(shutdown_timeout=0.4, cancel_grace=0.4) as pool:
+        handle = await pool.submit(job)
+        await asyncio.sleep(0.03)
+        clock.start()
+    assert clock.shows(0.2)
+    assert handle.state is JobState.CANCELLED
+
+
+async def test_a_look_at_a_job_before_its_deadline_has_hit_it_changes_nothing() -> None:
+    """One loop fires the pool's timer a little before the one of the job's own `asyncio.timeout`."""
+    gate = Gate()
+    async with WorkerPool() as pool:
+        handle = await pool.submit(gate, 7, timeout=FOREVER)
+        await turns()
+        pool._crew._deadline_came(handle._job)
+        await asyncio.sleep(0.01)
+        assert handle.state is JobState.RUNNING
+        gate.open()
+        assert await handle == 7
+
+
+# Closing ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_observer_may_cancel_the_last_job_when_it_hears_that_the_pool_will() -> None:
+    class Hasty(Observer):
+        def pool_moved(self, event: PoolMoved) -> None:
+            if event.now is PoolState.CANCELLING:
+                queued.cancel()
+
+    gate = Gate()
+    queued: JobHandle[Any]
+    pool = WorkerPool(max_workers=1, observers=[Hasty()])
+    async with pool:
+        handle = await pool.submit(gate)
+        queued = await pool.submit(echo, 1)
+        # Keeps the place occupied for the books, with nothing that runs: the queued job is the last.
+        gate.open()
+        pool._crew.places = 0
+        await handle
+        closing = asyncio.create_task(pool.aclose())
+        await turns()
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    assert queued.state is JobState.CANCELLED
+    assert pool.state is PoolState.CLOSED
+    assert adds_up(pool.report)
+
+
+@pytest.mark.complains
+async def test_a_bug_in_the_pool_is_logged_and_the_pool_closes_in_bound(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with WorkerPool(shutdown_timeout=0.2, cancel_grace=0.1) as pool:
+        settle = pool._crew.settle
+
+        def once(job: Job, state: JobState, outcome: Any) -> None:
+            monkeypatch.setattr(pool._crew, "settle", settle)
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(pool._crew, "settle", once)
+        handle = await pool.submit(echo, 1)
+        await handle.wait()
+        assert handle.done()
+    assert pool.state is PoolState.CLOSED
+    assert "failed from within" in caplog.text
+
+
+# Small things -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_never_runs_inside_the_making_of_its_task() -> None:
+    """An eager task factory steps a task while it is made; then the job waits for the loop once more."""
+
+    class Crew:
+        name = "pool"
+        spawning = True
+        settled: Any = None
+
+        def settle(self, *outcome: Any) -> None:
+            self.settled = outcome
+
+    crew = Crew()
+    coroutine: Any = primed(object(), crew)  # type: ignore[arg-type]
+    assert coroutine.send(None) is None
+    assert coroutine.send(None) is None, "it goes on giving way as long as it is inside"
+    coroutine.close()
+    assert crew.settled is None, "and leaves it to the maker of the task to settle a job that got none"
+
+
+@pytest.mark.complains
+async def test_the_stack_of_a_job_that_hangs_very_deep_is_cut_off() -> None:
+    stubborn = Stubborn()
+
+    async def deep(depth: int) -> None:
+        await (stubborn() if depth == 0 else deep(depth - 1))
+
+    async with WorkerPool(shutdown_timeout=0.1, cancel_grace=0.1) as pool:
+        await pool.submit(deep, 200)
+        await stubborn.started.wait()
+    assert pool.report is not None
+    assert 50 < len(pool.report.strays[0].stack) <= 100
+    await stubborn.release()
+
+
+async def test_a_pool_has_a_name_and_its_signature_says_what_the_default_timeout_is() -> None:
+    assert WorkerPool(name="mail").name == "mail"
+    assert WorkerPool().name == "pool"
+    defaults = WorkerPool.submit.__kwdefaults__
+    assert defaults is not None
+    assert repr(defaults["timeout"]) == "the pool's job_timeout"
+
+
+# The command line ---------------------------------------------------------------------------------------------------------
+
+
+def demo(monkeypatch: pytest.MonkeyPatch, run: Callable[[Any], Coroutine[Any, Any, int]], *options: str) -> int:
+    """Run `weirpool demo` with something else in its place."""
+    pytest.importorskip("fastapi", reason="missing: pip install 'weirpool[demo]'")
+    monkeypatch.setattr("weirpool.demo.run.run", run)
+    return cli.main(["demo", *options])
+
+
+def test_ctrl_c_before_the_loop_runs_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    assert demo(monkeypatch, run) == 128 + signal.SIGINT
+
+
+def test_a_grace_within_the_budget_is_taken_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(settings: Any) -> int:
+        assert settings.cancel_grace == 1.5
+        return 0
+
+    assert demo(monkeypatch, run, "--shutdown-timeout", "3", "--cancel-grace", "1.5") == 0
+
+
+def test_a_child_that_fails_makes_exit_status_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def run(_: Any) -> int:
+        from weirpool.demo.children import ChildError
+
+        raise ExceptionGroup("", [ChildError("the receiver has died")])
+
+    assert demo(monkeypatch, run) == 1
+    assert "the receiver has died" in capsys.readouterr().err
+
+
+def test_a_cancellation_that_no_signal_caused_is_not_taken_for_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(_: Any) -> int:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        demo(monkeypatch, run)
