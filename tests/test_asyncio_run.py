@@ -29,6 +29,7 @@ PRELUDE = """\
 import asyncio, logging, os, signal, sys
 from weirpool import JobCancelled, PoolState, WorkerPool, current_job
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored by what is started in the background
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
 
 def say(*words):

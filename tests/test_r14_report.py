@@ -124,7 +124,6 @@ async def test_pool_report_is_what_aclose_returned_and_none_before() -> None:
 
 
 async def test_a_pool_that_was_closed_without_having_been_entered_has_a_report_too() -> None:
-    # BUG (core, 0.1.0): aclose() documents its result as "the account, which is also `pool.report` from then on".
     pool = WorkerPool(name="unused")
     report = await pool.aclose()
     assert report.accepted == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, echo, sleep, turns
-from weirpool import JobHandle, JobState, PoolClosed, PoolState, WorkerPool
+from weirpool import JobHandle, JobState, PoolClosed, PoolState, ShutdownReport, WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -23,6 +23,21 @@ async def test_closing_twice_gives_the_same_report() -> None:
         second = await pool.aclose()
     assert first is second is pool.report
     assert await pool.aclose() is first
+
+
+def test_a_pool_can_be_asked_for_its_report_again_when_its_loop_has_gone() -> None:
+    pool = WorkerPool()
+
+    async def work() -> ShutdownReport:
+        async with pool:
+            await pool.run(echo, 1)
+            return await pool.aclose()
+
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    first = loops[0].run_until_complete(work())
+    loops[0].close()
+    assert loops[1].run_until_complete(pool.aclose()) is first
+    loops[1].close()
 
 
 async def test_several_who_close_at_once_all_get_the_same_report(clock: Clock) -> None:

@@ -250,6 +250,25 @@ async def test_a_task_that_is_cancelled_while_it_enters_leaves_nothing_behind() 
         assert entered < 4
 
 
+async def test_a_pool_that_could_not_be_entered_can_be_tried_again() -> None:
+    loop = asyncio.get_running_loop()
+    factory = loop.get_task_factory()
+
+    def broken(*args: object, **options: object) -> asyncio.Task[object]:
+        raise ValueError("no tasks today")
+
+    pool = WorkerPool()
+    loop.set_task_factory(broken)  # type: ignore[arg-type]
+    try:
+        with pytest.raises(ValueError, match="no tasks today"):
+            await pool.__aenter__()
+    finally:
+        loop.set_task_factory(factory)
+    assert pool.state is PoolState.NEW
+    async with pool:
+        assert await pool.run(echo, 1) == 1
+
+
 async def test_leaving_one_pool_leaves_the_others_alone() -> None:
     gate = Gate()
     async with WorkerPool(name="outer") as outer:

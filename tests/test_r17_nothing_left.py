@@ -253,7 +253,10 @@ async def test_a_handle_that_is_kept_keeps_the_outcome_and_neither_the_function_
     work, argument = Work("return"), Thing()
     references: list[weakref.ref[Any]] = [weakref.ref(work), weakref.ref(argument)]
     async with WorkerPool() as pool:
-        handle = await pool.submit(work, argument)
+        before = asyncio.all_tasks()
+        handle = await pool.submit(work, argument, timeout=FOREVER)
+        references += [weakref.ref(task) for task in asyncio.all_tasks() - before]
+        assert len(references) == 3
         del work, argument
         result = await handle
         await turns()
@@ -334,6 +337,29 @@ async def test_the_context_of_whoever_enters_a_pool_is_not_kept_by_it() -> None:
     assert pool.state is PoolState.OPEN
     assert alive(references) == []
     await pool.aclose()
+
+
+@pytest.mark.usefixtures("no_gc")
+async def test_the_context_of_whoever_closes_a_pool_is_not_kept_by_it() -> None:
+    variable: contextvars.ContextVar[Thing | None] = contextvars.ContextVar("variable", default=None)
+    references: list[weakref.ref[Any]] = []
+    gate = Gate()
+
+    async def close(pool: WorkerPool) -> None:
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        variable.set(thing)
+        await pool.aclose()
+
+    async with WorkerPool() as pool:
+        await pool.submit(gate)
+        closing = asyncio.create_task(close(pool))
+        await turns()
+        gate.open()
+        await closing
+        del closing
+        await turns()
+        assert alive(references) == []
 
 
 @pytest.mark.usefixtures("no_gc")
@@ -523,6 +549,18 @@ async def test_no_timer_is_left_after_closing(load: Any) -> None:
     async with WorkerPool(max_workers=1, queue_size=3, shutdown_timeout=0.2, cancel_grace=0.1) as pool:
         await load(pool)
         await pool.aclose()
+        assert set(live_timers()) <= set(before)
+
+
+async def test_no_timer_is_left_after_closing_with_less_and_less_patience() -> None:
+    before = live_timers()
+    gate = Gate()
+    async with WorkerPool() as pool:
+        await pool.submit(gate)
+        closing = [asyncio.create_task(pool.aclose(timeout=timeout)) for timeout in (40, 30, None)]
+        await turns()
+        gate.open()
+        await asyncio.gather(*closing)
         assert set(live_timers()) <= set(before)
 
 

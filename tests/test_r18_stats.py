@@ -171,8 +171,8 @@ def test_statistics_are_frozen() -> None:
 
 
 def test_statistics_have_the_types_that_they_declare() -> None:
-    # BUG (core, 0.1.0): weirpool/__init__.py says of each class that its module is "weirpool", where get_type_hints() then
-    # looks for Mapping and does not find it; pydantic and with it FastAPI do the same.
+    # weirpool/__init__.py says of each class that its module is "weirpool", and that is where get_type_hints(), pydantic and
+    # with it FastAPI look for the names in its annotations.
     stats = WorkerPool().stats()
     hints = typing.get_type_hints(PoolStats)
     assert set(hints) == {field.name for field in dataclasses.fields(stats)}
@@ -186,7 +186,6 @@ def test_statistics_have_the_types_that_they_declare() -> None:
 
 
 def test_statistics_can_be_turned_into_plain_data_and_sent_elsewhere() -> None:
-    # BUG (core, 0.1.0): `refused` is a mappingproxy, which asdict(), deepcopy() and pickle can't copy.
     stats = WorkerPool().stats()
     assert dataclasses.asdict(stats)["refused"] == {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
     assert copy.deepcopy(stats) == stats

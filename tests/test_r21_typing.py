@@ -84,8 +84,6 @@ async def main(pool: WorkerPool) -> None:
 
 
 def test_everything_public_has_a_type_that_all_checkers_agree_on() -> None:
-    # BUG (core, 0.1.0): 90 %; attributes without an annotation, among them PoolOverloaded.reason and JobTimeout.phase, and
-    # `__hash__ = object.__hash__` in the enums.
     done = run("basedpyright", "--verifytypes", "weirpool", "--ignoreexternal", "--outputjson")
     completeness = json.loads(done.stdout)["typeCompleteness"]
     assert completeness["pyTypedPath"]

@@ -33,7 +33,7 @@ class Settler(Protocol):
         """The event loop of the pool."""
         ...
 
-    def watch_deadline(self, job: Job, due: float) -> None:
+    def watch_deadline(self, job: Job, due: float, /) -> None:
         """Have a running job looked after at its deadline."""
         ...
 
