@@ -149,11 +149,12 @@ async def test_everybody_who_awaits_a_job_gets_its_result() -> None:
             assert isinstance(end, asyncio.CancelledError)
 
 
-async def test_awaiters_that_have_gone_are_forgotten() -> None:
+@pytest.mark.parametrize("how", ["await", "wait"])
+async def test_awaiters_that_have_gone_are_forgotten(how: str) -> None:
     gate = Gate()
 
     async def awaiter() -> None:
-        await handle
+        await (handle if how == "await" else handle.wait())
 
     async with WorkerPool() as pool:
         handle = await pool.submit(gate, "done")
@@ -309,19 +310,17 @@ async def test_a_dropped_failure_needs_no_garbage_collector() -> None:
     try:
         async with WorkerPool() as pool:
             for how in ("await", "result", "run"):
-                handle = await pool.submit(job)
+                handle = None if how == "run" else await pool.submit(job)
                 try:
-                    if how == "await":
+                    if handle is None:
+                        await pool.run(job)
+                    elif how == "await":
                         await handle
-                    elif how == "result":
+                    else:
                         await handle.wait()
                         handle.result()
-                    else:
-                        await pool.run(job)
                 except Mine as caught:
                     gone = weakref.ref(caught)
-                await handle.wait()
-                handle.exception()
                 del handle  # this frame is in the traceback, so a handle in it would be a cycle of our own
                 assert gone() is None, how
     finally:

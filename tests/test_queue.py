@@ -141,11 +141,12 @@ def test_it_does_what_a_plain_list_would_do(seed: int) -> None:
     assert drain(queue) == [stub.number for stub in living]
 
 
-def test_nothing_of_those_who_left_is_kept_once_the_queue_is_empty() -> None:
+@pytest.mark.parametrize("leaving", [slice(0, 200), slice(100, 300), slice(300, 500)])
+def test_nothing_of_those_who_left_is_kept_once_the_queue_is_empty(leaving: slice) -> None:
     queue = JobQueue(500)
     jobs = stubs(500)
     put(queue, *jobs)
-    for job in jobs[100:300]:
+    for job in jobs[leaving]:
         leave(queue, job)
     references = [weakref.ref(job) for job in jobs]
     drain(queue)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import FOREVER, Gate, echo, sleep, turns
 from weirpool import JobState, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool.events import JobEnded, Observer
 
 
 class Log:
@@ -264,6 +265,78 @@ async def test_room_that_every_submitter_declined_is_free_again() -> None:
         gate.open()
 
 
+async def test_two_who_get_room_in_one_turn_are_not_overtaken_by_the_first_of_them() -> None:
+    """The second asks while there is room that the first has been promised a part of, and must not be forgotten."""
+    log, gate, go = Log(), Gate(), asyncio.Event()
+
+    async def first() -> None:
+        await pool.submit(log, "first")
+        with pytest.raises(PoolOverloaded):
+            pool.submit_nowait(log, "first again")
+
+    async def second() -> None:
+        await go.wait()
+        await pool.submit(log, "second")
+
+    async with WorkerPool(max_workers=1, queue_size=2, submit_timeout=None) as pool:
+        await pool.submit(gate)
+        queued = [await pool.submit(sleep, FOREVER) for _ in range(2)]
+        submitting = [asyncio.create_task(first()), asyncio.create_task(second())]
+        await turns()
+        go.set()  # so the second asks in the next turn, before the first can wake
+        for handle in queued:
+            handle.cancel()
+        done, _ = await asyncio.wait(submitting, timeout=0.2)
+        assert done == set(submitting), "there was room for both"
+        assert [task.exception() for task in submitting] == [None, None]
+        gate.open()
+    assert log.started == ["first", "second"]
+
+
+@pytest.mark.parametrize("queue_size", [2, 5])
+async def test_an_observer_that_submits_the_moment_a_job_ends_does_not_overtake_those_who_queue(queue_size: int) -> None:
+    """At that moment a place is free, and somebody queues for it."""
+    log, gate = Log(), Gate()
+    refused: list[PoolOverloaded] = []
+
+    class Pusher(Observer):
+        def job_ended(self, event: JobEnded) -> None:
+            if event.id == 1:
+                try:
+                    pool.submit_nowait(log, "pushed")
+                except PoolOverloaded as error:
+                    refused.append(error)
+
+    async with WorkerPool(max_workers=1, queue_size=queue_size, observers=[Pusher()]) as pool:
+        await pool.submit(gate)
+        await pool.submit(log, 1)
+        last = await pool.submit(log, 2)
+        gate.open()
+        await last
+    if queue_size == 2:
+        assert log.started == [1, 2]
+        assert len(refused) == 1
+    else:
+        assert log.started == [1, 2, "pushed"]
+
+
+async def test_a_submitter_that_got_room_leaves_no_timer_behind() -> None:
+    loop: Any = asyncio.get_running_loop()
+    if not hasattr(loop, "_scheduled"):
+        pytest.skip("the timers of this loop can't be seen")
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=FOREVER) as pool:
+        await pool.submit(gate)
+        submitting = asyncio.create_task(pool.submit(echo, 1))
+        leaving = asyncio.create_task(pool.submit(echo, 2))
+        await turns()
+        leaving.cancel()
+        gate.open()
+        await (await submitting)
+        await turns()
+        assert not [timer for timer in loop._scheduled if not timer.cancelled() and timer.when() > loop.time() + 60]
+
+
 async def test_a_submitter_that_runs_out_of_patience_leaves_the_line_to_those_behind_it() -> None:
     log, gate = Log(), Gate()
     async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=0.05) as pool:
@@ -275,6 +348,7 @@ async def test_a_submitter_that_runs_out_of_patience_leaves_the_line_to_those_be
             await impatient
         assert refused.value.reason == "timeout"
         assert not patient.done()
+        assert pool.stats().waiting == 1
         gate.open()
         await patient
     assert log.started == ["patient"]

@@ -331,6 +331,28 @@ async def test_a_task_that_cannot_be_made_is_the_jobs_failure(tidy: bool) -> Non
         assert await pool.run(echo, 3) == 3
 
 
+async def test_many_tasks_that_cannot_be_made_fail_one_after_the_other_not_one_inside_the_other() -> None:
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    gate = Gate()
+
+    def broken(_: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> NoReturn:
+        raise OSError("no more tasks")
+
+    async with WorkerPool(max_workers=1, queue_size=2000) as pool:
+        await pool.submit(gate)
+        handles = [pool.submit_nowait(echo, number) for number in range(2000)]
+        await turns()
+        loop.set_task_factory(broken)
+        try:
+            gate.open()
+            await handles[-1].wait()
+        finally:
+            loop.set_task_factory(before)
+        assert all(isinstance(handle.exception(), OSError) for handle in handles)
+        assert await pool.run(echo, 1) == 1
+
+
 # KeyboardInterrupt and SystemExit ----------------------------------------------------------------------------------------
 
 

@@ -487,9 +487,11 @@ async def test_a_task_that_outlives_its_job_passes_no_time_on() -> None:
         tasks.append(asyncio.create_task(straggler()))
 
     async with WorkerPool() as pool:
-        await pool.run(parent, timeout=0.1)
+        handle = await pool.submit(parent, timeout=0.1)
+        await handle
         gate.open()
         assert await tasks[0] is None
+        assert handle.done()  # and so its record is still there to be asked
 
 
 async def test_a_job_submitted_after_the_parents_deadline_never_starts() -> None:

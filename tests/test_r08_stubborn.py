@@ -17,10 +17,28 @@ from weirpool import JobCancelled, JobState, JobTimeout, PoolState, WorkerPool
 from weirpool.events import Observer, StrayEnded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support import Clock
     from weirpool import JobHandle
 
 pytestmark = pytest.mark.complains
+
+
+@pytest.fixture(autouse=True)
+def freed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let every stubborn job end with its test: else a test that fails would hang when its loop is closed."""
+    made: list[Stubborn] = []
+    init = Stubborn.__init__
+
+    def remember(self: Stubborn) -> None:
+        init(self)
+        made.append(self)
+
+    monkeypatch.setattr(Stubborn, "__init__", remember)
+    yield
+    for stubborn in made:
+        stubborn._released.set()
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -135,6 +135,31 @@ async def test_a_job_that_blocked_the_loop_delays_the_end_but_the_others_still_h
     assert (report.succeeded, report.cancelled_running) == (1, 1)
 
 
+@pytest.mark.realtime
+async def test_a_job_that_blocks_the_loop_during_the_grace_leaves_the_others_half_of_it() -> None:
+    tidied = []
+
+    async def blocks() -> None:
+        try:
+            await asyncio.sleep(FOREVER)
+        finally:
+            time.sleep(0.35)
+
+    async def tidies() -> None:
+        try:
+            await asyncio.sleep(FOREVER)
+        finally:
+            await asyncio.sleep(0.03)
+            tidied.append(True)
+
+    async with WorkerPool(shutdown_timeout=0.4, cancel_grace=0.3) as pool:
+        await pool.submit(blocks)
+        await pool.submit(tidies)
+        report = await pool.aclose()
+    assert tidied == [True]
+    assert report.cancelled_running == 2
+
+
 async def test_the_timeout_of_aclose_replaces_the_pools(clock: Clock) -> None:
     job = Stubborn()
     async with WorkerPool(shutdown_timeout=FOREVER, cancel_grace=0.1) as pool:

@@ -834,3 +834,21 @@ async def test_what_the_pools_timer_tells_is_not_told_in_the_context_of_some_oth
     for name, seen in heard.items():
         assert seen in {name, "none"}, f"the end of request {name} was told in the context of request {seen}"
     assert set(heard) == {"a", "b", "c"}
+
+
+@pytest.mark.complains
+async def test_what_the_closing_tells_when_its_time_is_over_is_not_told_in_the_context_of_whoever_closes() -> None:
+    request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
+    heard: list[str] = []
+
+    class Ears(Observer):
+        def job_ended(self, event: JobEnded, /) -> None:
+            if event.ran_for is None:
+                heard.append(request.get())
+
+    async with WorkerPool(max_workers=1, shutdown_timeout=0.1, cancel_grace=0.05, observers=[Ears()]) as pool:
+        await pool.submit(sleep, FOREVER)
+        await pool.submit(sleep, FOREVER)
+        request.set("closer")
+        await pool.aclose()
+    assert heard == ["none"]
