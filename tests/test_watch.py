@@ -262,18 +262,23 @@ def test_a_job_that_has_left_is_not_kept_until_its_deadline() -> None:
 @pytest.mark.parametrize("order", ["first to last", "last to first", "random"])
 def test_what_has_left_the_queue_does_not_pile_up_in_the_heap(order: str) -> None:
     desk = Desk()
-    stay = [desk.queue(number, 200 + number) for number in range(30)]
-    leave = [desk.queue(1000 + number, 500 + number) for number in range(2000)]
+    dice = random.Random(2)
+    due = [200 + dice.random() * 50 for _ in range(100)]
+    stay, leave = [], []
+    for number in range(2000):
+        leave.append(desk.queue(1000 + number, 200 + dice.random() * 50))
+        if number % 20 == 0:
+            stay.append(desk.queue(number // 20, due[number // 20]))
     if order == "last to first":
         leave.reverse()
     elif order == "random":
         random.Random(1).shuffle(leave)
     for count, job in enumerate(leave, 1):
         desk.leave(job)
-        living = 30 + 2000 - count
+        living = 100 + 2000 - count
         assert len(desk.watch._queued) <= 64 + 2 * living
     desk.loop.turn_to(300)
-    assert [job.seen_at for job in stay] == [[200 + number] for number in range(30)]
+    assert [job.seen_at for job in stay] == [[at] for at in due]
 
 
 @pytest.mark.parametrize("early", [0.0, 0.0015])
