@@ -1,0 +1,49 @@
+"""Test async programs on every schedule that can be reached: a deterministic event loop, and an explorer that drives it.
+
+::
+
+    from weirpool.testing import explore
+
+    async def transfer() -> None:
+        async with WorkerPool(max_workers=2) as pool:
+            ...
+
+    def test_transfer() -> None:
+        explore(transfer)
+
+runs `transfer` in the stock order, again with each of its tasks cancelled before each of its steps, and then in shuffled
+orders, in virtual time. A failure comes with the line that repeats it.
+"""
+
+from __future__ import annotations
+
+from ._explore import Explored, ScheduleFailed, explore, fault_pairs, orders, shrink, single_faults
+from ._loop import Deadlock, DeterministicLoop, Livelock
+from ._policies import ADVANCE, Fifo, Jitter, Policy, Priorities, Script, Shuffle
+from ._run import Complaint, Run, run
+from ._schedule import Fault, Schedule
+
+__all__ = [
+    "ADVANCE",
+    "Complaint",
+    "Deadlock",
+    "DeterministicLoop",
+    "Explored",
+    "Fault",
+    "Fifo",
+    "Jitter",
+    "Livelock",
+    "Policy",
+    "Priorities",
+    "Run",
+    "Schedule",
+    "ScheduleFailed",
+    "Script",
+    "Shuffle",
+    "explore",
+    "fault_pairs",
+    "orders",
+    "run",
+    "shrink",
+    "single_faults",
+]
