@@ -122,6 +122,10 @@ class DeterministicLoop(asyncio.BaseEventLoop):
         """Return the tasks that have not ended, by number."""
         return {number: task for number, task in sorted(self._tasks.items()) if not task.done()}
 
+    def block(self, seconds: float) -> None:
+        """Let time pass as if the caller had blocked the loop: what is due meanwhile comes late."""
+        self._now += seconds
+
     @property
     def idle(self) -> bool:
         """Whether nothing is ready: all wait for one another, or for a timer."""
