@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import FOREVER, Clock, Gate, adds_up, balanced, echo, sleep, turns
 from weirpool import JobHandle, JobState, PoolClosed, PoolState, WorkerPool
+from weirpool.events import Observer, PoolMoved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -289,4 +290,17 @@ async def test_close_intake_may_be_called_by_a_job_and_more_than_once() -> None:
             await pool.submit(echo, 1)
         pool.close_intake()
     pool.close_intake()
+    assert pool.state is PoolState.CLOSED
+
+
+async def test_intake_closed_by_an_observer_in_the_moment_of_opening_leaves_a_pool_that_opens_and_closes() -> None:
+    class Hasty(Observer):
+        def pool_moved(self, event: PoolMoved) -> None:
+            if event.now is PoolState.OPEN:
+                pool.close_intake()
+
+    pool = WorkerPool(observers=[Hasty()])
+    async with pool:
+        with pytest.raises(PoolClosed):
+            pool.submit_nowait(echo, 1)
     assert pool.state is PoolState.CLOSED

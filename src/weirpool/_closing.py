@@ -71,7 +71,7 @@ class Closing:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._give_up_at = math.inf
-        self._begun = False
+        self.begun = False
         self._ended_before = 0
         self._drained = 0
         self._began_at = 0.0
@@ -86,7 +86,7 @@ class Closing:
 
     def open(self) -> None:
         """Begin to accept jobs, unless closing has begun before that."""
-        if not self._begun:
+        if not self.begun:
             self.move(OPEN)
 
     def close_intake(self) -> None:
@@ -101,8 +101,8 @@ class Closing:
         self.close_intake()
         now = self._loop.time()
         self._grace = min(self._grace, timeout)
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             self._began_at = now
             self._crew.on_idle = self._finish
             if self._ledger.unfinished == 0:
@@ -115,7 +115,7 @@ class Closing:
 
     def escalate(self) -> None:
         """Cancel what is queued and what runs, now; give it the grace, and then give up on it."""
-        if not self._begun:
+        if not self.begun:
             self.begin(self._grace)
         if self._ledger.pool is not PoolState.DRAINING or self._ledger.unfinished == 0:
             return

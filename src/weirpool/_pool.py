@@ -140,7 +140,8 @@ class WorkerPool(AsyncResource):
             closing.escalate()
             await closing.wait()
             raise
-        if self.state is not PoolState.OPEN:
+        if closing.begun:
+            await closing.wait()
             raise RuntimeError(f"{self!r} was closed, or its own task cancelled, before it was open")
         return self
 

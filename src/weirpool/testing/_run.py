@@ -10,7 +10,7 @@ import asyncio
 import gc
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +150,8 @@ def _abandon(loop: DeterministicLoop) -> None:
     """Close a loop, whatever is still going on on it."""
     for task in loop.tasks().values():
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+        with suppress(BaseException):  # a coroutine may refuse to end; it is not the garbage collector who should find out
+            task.get_coro().close()  # type: ignore[union-attr]
     loop.before_step = loop.after_step = None
     loop.actions.clear()
     loop.close()
