@@ -543,14 +543,14 @@ async def test_a_closed_pool_refuses_jobs() -> None:
 
 
 async def test_a_pool_that_is_open_cannot_be_entered_again(pool: WorkerPool) -> None:
-    with pytest.raises(RuntimeError, match=r"<WorkerPool 'webhooks' open: .*> was entered before: .*make a new one"):
+    with pytest.raises(RuntimeError, match=r"<WorkerPool 'webhooks' open: .*> was entered or closed before: .*make a new one"):
         await pool.__aenter__()
 
 
 async def test_a_pool_that_was_closed_cannot_be_entered_again() -> None:
     async with WorkerPool() as pool:
         pass
-    with pytest.raises(RuntimeError, match="was entered before: a pool is used once, make a new one"):
+    with pytest.raises(RuntimeError, match="was entered or closed before: a pool is used once, make a new one"):
         await pool.__aenter__()
     assert pool.state is PoolState.CLOSED
 

@@ -304,3 +304,14 @@ async def test_intake_closed_by_an_observer_in_the_moment_of_opening_leaves_a_po
         with pytest.raises(PoolClosed):
             pool.submit_nowait(echo, 1)
     assert pool.state is PoolState.CLOSED
+
+
+async def test_a_pool_that_was_closed_without_being_entered_takes_no_jobs() -> None:
+    pool = WorkerPool()
+    await pool.aclose()
+    with pytest.raises(PoolClosed):
+        pool.submit_nowait(echo, 1)
+    with pytest.raises(PoolClosed):
+        await pool.submit(echo, 1)
+    pool.close_intake()  # it is closed
+    assert pool.stats().refused["closed"] == 2

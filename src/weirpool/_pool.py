@@ -14,6 +14,7 @@ from . import _checks
 from ._admission import Admission
 from ._closing import Closing
 from ._crew import Crew
+from ._errors import PoolClosed
 from ._events import Observer
 from ._handle import JobHandle, outlast
 from ._job import CURRENT, Job
@@ -121,7 +122,7 @@ class WorkerPool(AsyncResource):
         """
         ledger = self._ledger
         if self._closing is not None or ledger.pool is not PoolState.NEW:
-            raise RuntimeError(f"{self!r} was entered before: a pool is used once, make a new one")
+            raise RuntimeError(f"{self!r} was entered or closed before: a pool is used once, make a new one")
         loop = self._loop = asyncio.get_running_loop()
         observers = Observers(self._name, self._observers, loop) if self._observers else None
         queue = JobQueue(self._queue_size)
@@ -203,7 +204,8 @@ class WorkerPool(AsyncResource):
         Raises:
             RuntimeError: the pool was never entered, or this is called from another thread or event loop.
         """
-        self._entered("WorkerPool.close_intake()").close_intake()
+        if self._report is None:
+            self._entered("WorkerPool.close_intake()").close_intake()
 
     # Submitting ---------------------------------------------------------------------------------------------------------
 
@@ -377,6 +379,9 @@ class WorkerPool(AsyncResource):
     # Inside -------------------------------------------------------------------------------------------------------------
 
     def _entered(self, what: str) -> Closing:
+        if self._report is not None:
+            self._ledger.refused["closed"] += 1
+            raise PoolClosed(self._name)
         if self._closing is None:
             raise RuntimeError(f"{what} needs a pool that was entered: async with WorkerPool(...) as pool")
         _checks.on_loop(what, self._loop)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._loop import DeterministicLoop
     from ._run import Main
 
-__all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "shrink", "single_faults"]
+__all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "quick_garbage", "shrink", "single_faults"]
 
 
 class ScheduleFailed(AssertionError):
@@ -97,7 +97,7 @@ def explore(
             yield from fault_pairs(singles, pairs)
         yield from orders(dice, policies, jitter)
 
-    with young_garbage():
+    with quick_garbage():
         for schedule in all_schedules():
             result = run(main, schedule, tolerate=tolerate, max_steps=max_steps)
             runs += 1
@@ -217,7 +217,7 @@ def _kind(error: BaseException | None) -> tuple[object, str]:
 
 
 @contextmanager
-def young_garbage() -> Generator[None, None, None]:
+def quick_garbage() -> Generator[None, None, None]:
     """Exempt what exists by now from garbage collection, which takes place after each run and should cost little."""
     if gc.get_freeze_count():  # somebody else has done so
         yield

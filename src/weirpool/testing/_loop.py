@@ -170,6 +170,11 @@ class DeterministicLoop(asyncio.BaseEventLoop):
         self.call_later(self._dice.random() / 100, call)
         return future
 
+    def close(self) -> None:
+        """Close the loop and forget what it was to call."""
+        super().close()
+        self._timers.clear()
+
     def _write_to_self(self) -> None:
         """Wake nobody: `call_soon_threadsafe` from this thread needs no waking, and there are no others."""
 

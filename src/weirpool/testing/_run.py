@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import traceback
 import warnings
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -87,8 +88,10 @@ def run(
         if error is None:
             error = _end(loop)
         _abandon(loop)
-        if error is None:
-            gc.collect()
+        if error is not None:
+            # What its frames hold would be found by the garbage collector later, in the middle of another run.
+            traceback.clear_frames(error.__traceback__)
+        gc.collect()
     if error is None and loop.complaints:
         error = Complaint("\n".join(loop.complaints))
     return Run(schedule, loop.steps, error, loop.deviations)
@@ -151,7 +154,7 @@ def _abandon(loop: DeterministicLoop) -> None:
     for task in loop.tasks().values():
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
         with suppress(BaseException):  # a coroutine may refuse to end; it is not the garbage collector who should find out
-            task.get_coro().close()  # type: ignore[union-attr]
+            task.get_coro().close()
     loop.before_step = loop.after_step = None
     loop.actions.clear()
     loop.close()

@@ -1,0 +1,142 @@
+"""Campaigns: which scenarios are run on which schedules, and what comes of it.
+
+A case is a line of text (scenario, seed, schedule), and running one again gives the same result anywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from weirpool.testing import Run, Schedule, fault_pairs, orders, run, shrink, single_faults
+
+from .scenarios import SCENARIOS
+from .world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
+
+__all__ = ["ACTIONS", "PUSH", "Case", "Profile", "Tally", "cases", "explore_cases", "simplest"]
+
+# What can happen to a pool from outside, beside a cancellation; `resize` and `pause` belong here once there are such.
+ACTIONS = ("close", "close-now", "close-intake", "cancel-handles", "raise-in-observer", "block")
+
+MAX_STEPS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One run of a scenario."""
+
+    scenario: str
+    seed: int
+    schedule: Schedule
+
+    @classmethod
+    def parse(cls, line: str) -> Self:
+        """Return the case that a line describes."""
+        scenario, seed, schedule = line.split(maxsplit=2)
+        return cls(scenario, int(seed), Schedule.parse(schedule))
+
+    def __str__(self) -> str:
+        return f"{self.scenario} {self.seed} {self.schedule}"
+
+    @property
+    def main(self) -> Callable[[], Coroutine[object, object, None]]:
+        """The program."""
+        return functools.partial(play, self.scenario, self.seed)
+
+    def run(self) -> Run:
+        """Run it."""
+        return run(self.main, self.schedule, max_steps=MAX_STEPS)
+
+
+async def play(scenario: str, seed: int) -> None:
+    """Play a scenario, from furnishing the world to its end."""
+    world = World(seed)
+    SCENARIOS[scenario](world)
+    await world.play()
+
+
+def simplest(case: Case, failed: Run) -> tuple[Case, Run]:
+    """Return the simplest case found that fails as this one did."""
+    shortest = shrink(case.main, failed, max_steps=MAX_STEPS)
+    return Case(case.scenario, case.seed, shortest.schedule), shortest
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How much is tried.
+
+    Args:
+        seeds: of the scenarios; each is run in the stock order and in one order of each policy.
+        policies: the shuffled orders.
+        jitter: in how many of a hundred decisions the clock runs ahead, in one more shuffled order per seed; 0: none.
+        every_fault: for how many of the seeds every single fault is tried at every step of the stock order.
+        shuffled_faults: and for how many of a shuffled one.
+        pairs: how many random pairs of faults per seed with faults.
+    """
+
+    seeds: Sequence[int]
+    policies: Collection[str] = ("random", "pct")
+    jitter: int = 10
+    every_fault: int = 0
+    shuffled_faults: int = 0
+    pairs: int = 0
+
+
+PUSH = Profile(range(300), every_fault=2, pairs=50)
+
+
+def cases(profile: Profile, scenarios: Collection[str] = ()) -> Iterator[Case]:
+    """Yield the cases of a profile: the orders of all seeds and scenarios, then the faults."""
+    for seed, scenario in itertools.product(profile.seeds, scenarios or SCENARIOS):
+        for order in _orders(profile, seed):
+            yield Case(scenario, seed, order)
+    stock = (Schedule() for _ in profile.seeds[: profile.every_fault])
+    shuffled = (Schedule("random", seed) for seed in profile.seeds[: profile.shuffled_faults])
+    for seed, order in [*zip(profile.seeds, stock, strict=False), *zip(profile.seeds, shuffled, strict=False)]:
+        for scenario in scenarios or SCENARIOS:
+            calm = Case(scenario, seed, order)
+            singles = list(single_faults(calm.main, order, actions=ACTIONS, max_steps=MAX_STEPS))
+            for schedule in itertools.chain(singles, fault_pairs(singles, profile.pairs, seed)):
+                yield Case(scenario, seed, schedule)
+
+
+def _orders(profile: Profile, seed: int) -> Iterator[Schedule]:
+    yield Schedule()
+    yield from orders([seed], profile.policies)
+    if profile.jitter:
+        yield Schedule("random", seed, profile.jitter)
+
+
+@dataclass
+class Tally:
+    """What came of many runs."""
+
+    runs: Counter[str] = field(default_factory=Counter)
+    steps: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[Case, Run]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def explore_cases(some: Iterable[Case], *, max_steps: float = float("inf"), max_failures: int = 1) -> Tally:
+    """Run cases until there are no more, so many steps have been taken, or so many have failed."""
+    tally = Tally()
+    began = time.perf_counter()
+    taken = 0
+    for case in some:
+        result = case.run()
+        tally.runs[case.scenario] += 1
+        tally.steps[case.scenario] += result.steps
+        taken += result.steps
+        if result.error is not None:
+            tally.failures.append((case, result))
+        if taken >= max_steps or len(tally.failures) >= max_failures:
+            break
+    tally.seconds = time.perf_counter() - began
+    return tally
