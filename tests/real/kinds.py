@@ -28,7 +28,7 @@ EACH_KIND = pytest.mark.parametrize(
     [
         "stock",
         "debug",
-        pytest.param("eager", marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")),
+        pytest.param("eager", marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks need Python 3.12")),
         pytest.param(
             "uvloop",
             marks=pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="missing: pip install uvloop"),

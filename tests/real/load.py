@@ -30,6 +30,7 @@ _MIX = {  # fate: weight, how such a job ends
     "is cancelled": (4, JobState.CANCELLED),
 }
 _DEAF = 3
+WORKERS = 64
 
 request: ContextVar[int] = ContextVar("request")
 
@@ -37,14 +38,11 @@ request: ContextVar[int] = ContextVar("request")
 class MixedLoad:
     """Jobs that end in every way, from submitters that wait for room, with handles cancelled at any moment."""
 
-    def __init__(self, seed: int, jobs: int, *, submitters: int = 8, max_workers: int = 64, queue_size: int = 100) -> None:
+    def __init__(self, seed: int, jobs: int) -> None:
         self._dice = random.Random(seed)
         self._fates = self._dice.choices(list(_MIX), [weight for weight, _ in _MIX.values()], k=jobs)
         for number in self._dice.sample(range(jobs), _DEAF):
             self._fates[number] = "is deaf"
-        self._submitters = submitters
-        self._max_workers = max_workers
-        self._queue_size = queue_size
         self._deaf: list[Stubborn] = []
         self._handles: dict[int, JobHandle[int]] = {}
         self._inside = 0
@@ -60,12 +58,16 @@ class MixedLoad:
         """Run it, check what became of each job, and return what the pool's report says."""
         auditor = _Auditor()
         async with WorkerPool(
-            max_workers=self._max_workers, queue_size=self._queue_size, submit_timeout=None, cancel_grace=0.1, observers=[auditor]
+            max_workers=WORKERS,
+            queue_size=100,
+            submit_timeout=None,
+            cancel_grace=0.1,
+            observers=[auditor],
         ) as pool:
             auditor.pool = pool
             todo = iter(enumerate(self._fates))
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._submitters):
+                for _ in range(8):
                     group.create_task(self._submit(pool, todo))
         self.imbalances = auditor.imbalances
         for number, fate in enumerate(self._fates):

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import re
 import signal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.real.kinds import EACH_KIND
+from tests.real.loops import new_loop
 from tests.real.programs import Ended, program
+from tests.support import fail, turns
+from weirpool import WorkerPool
+
+if TYPE_CHECKING:
+    from weirpool import JobHandle
 
 pytestmark = pytest.mark.realtime
 
@@ -106,3 +113,24 @@ def test_of_several_jobs_that_exit_in_one_turn_the_first_has_its_way_and_all_is_
     errors = "SystemExit(3), KeyboardInterrupt(), SystemExit(4), SystemExit(5)"
     ended = program(kind, FRAME.format(how="leave", errors=errors, then="await asyncio.sleep(3600)"))
     check(ended, 3, ["SystemExit", "KeyboardInterrupt", "SystemExit", "SystemExit"])
+
+
+@EACH_KIND
+def test_a_loop_that_goes_on_after_an_exit_is_stopped_by_the_next_one_too(kind: str) -> None:
+    loop = new_loop(kind)
+    try:
+        pool = loop.run_until_complete(WorkerPool().__aenter__())
+
+        async def submit(*exits: BaseException) -> list[JobHandle[Any]]:
+            return [await pool.submit(fail, error) for error in exits]
+
+        for code in (3, 4):
+            handles = loop.run_until_complete(submit(SystemExit(code), KeyboardInterrupt(), SystemExit(5)))
+            with pytest.raises(SystemExit, match=str(code)):
+                loop.run_forever()
+            loop.run_until_complete(turns())
+            assert [type(handle.exception()) for handle in handles] == [SystemExit, KeyboardInterrupt, SystemExit]
+        report = loop.run_until_complete(pool.aclose())
+        assert (report.accepted, report.failed) == (6, 6)
+    finally:
+        loop.close()
