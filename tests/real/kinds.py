@@ -23,20 +23,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EACH_KIND = pytest.mark.parametrize(
-    "kind",
-    [
-        "stock",
-        "debug",
-        pytest.param("eager", marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks need Python 3.12")),
-        pytest.param(
-            "uvloop",
-            marks=pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="missing: pip install uvloop"),
-        ),
-    ]
-    if not LOOP
-    else [LOOP],
-)
+_NEEDS = {
+    "eager": pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks need Python 3.12"),
+    "uvloop": pytest.mark.skipif(importlib.util.find_spec("uvloop") is None, reason="missing: pip install uvloop"),
+}
+
+
+def each_kind(*kinds: str) -> pytest.MarkDecorator:
+    """Run a test on each of these kinds of loop, which it gets as `kind`."""
+    chosen = [kind for kind in kinds if LOOP in {"", kind}]
+    return pytest.mark.parametrize("kind", [pytest.param(kind, marks=_NEEDS.get(kind, ())) for kind in chosen])
+
+
+EACH_KIND = each_kind("stock", "debug", "eager", "uvloop")
 
 
 def run(kind: str, main: Callable[[], Awaitable[T]]) -> T:
