@@ -97,7 +97,6 @@ class DeterministicLoop(asyncio.BaseEventLoop):
         self._timer_numbers = itertools.count()
         self._tasks: weakref.WeakValueDictionary[int, NumberedTask] = weakref.WeakValueDictionary()
         self._dice = random.Random(0)
-        self.set_task_factory(_task)
         self.set_exception_handler(lambda _, context: self.complaints.append(_complaint(context)))
 
     @classmethod
@@ -150,6 +149,16 @@ class DeterministicLoop(asyncio.BaseEventLoop):
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._timer_numbers), timer))
         return timer
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        """Make a task with a number, unless the program has set a task factory of its own.
+
+        Not by a factory of ours: programs may do things otherwise if there is one.
+        """
+        if self.get_task_factory() is not None:
+            return super().create_task(coro, **options)
+        self._check_closed()  # type: ignore[attr-defined]
+        return NumberedTask(coro, loop=self, **options)
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future whose hash is its number."""
@@ -232,10 +241,6 @@ class DeterministicLoop(asyncio.BaseEventLoop):
         return "\n".join(
             f"  {task.get_name()}: {' > '.join(_frames(task)) or 'not started'}" for task in self.tasks().values()
         )
-
-
-def _task(loop: Any, coro: Any, **options: Any) -> NumberedTask:
-    return NumberedTask(coro, loop=loop, **options)
 
 
 def _frames(task: asyncio.Task[Any]) -> Generator[str, None, None]:
