@@ -10,8 +10,8 @@ is, shielded or not, but no timer. A caller of `aclose()` merely waits for the o
                         |<-- timeout - grace -->|<------ grace ------>|
                         as soon as nothing is queued and nothing runs: _finish() -> CLOSED
 
-All of that relies on weirpool to be free of bugs. For the case that it is not there is a last resort, a timer that is set
-before anything else: if closing has come to a standstill by the time it has to be over, the pool is closed by force.
+All of that relies on weirpool being free of bugs. If it is not, there is a last resort: a timer, set before anything else is
+done, that closes the pool by force if closing has come to a standstill by the time when it has to be over.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Closing:
         end that could be waited for.
         """
         self._crew.stop()
-        if self.report is None and (self._crew.strays or self._crew.gone):
+        if self.report is None and (self._crew.gone or (self._crew.strays and not self._ledger.unfinished)):
             self._close()
 
     def _close(self) -> None:
@@ -201,8 +201,8 @@ class Closing:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._ledger.unfinished:
-            self._confess(f"has lost {self._ledger.unfinished} jobs, and ends them now")
+        if self._ledger.unfinished:  # and there is nothing to wait for
+            self._confess(f"ends {self._ledger.unfinished} jobs that should have ended by themselves")
             self._crew.write_off()
         if self._cancelled_at is None:
             self._drained = self._ledger.ended - self._ended_before
@@ -217,8 +217,7 @@ class Closing:
         if self._ledger.pool is not PoolState.CLOSED:
             self.move(PoolState.CLOSED)
         self._wake()
-        if self._last_resort is not None:
-            self._last_resort.cancel()
+        self._stop_looking()
         with suppress(Exception):  # whatever a logging handler does, the pool is closed
             _log.log(logging.INFO if self._cancelled_at is None else logging.WARNING, "%s", self.report)
 
@@ -234,9 +233,12 @@ class Closing:
         if self.report is None and (self._last_resort is None or at < self._last_resort.when()):
             self._look_again(at, None, _LOOKS)
 
-    def _look_again(self, at: float, seen: asyncio.TimerHandle | None, looks: int) -> None:
+    def _stop_looking(self) -> None:
         if self._last_resort is not None:
             self._last_resort.cancel()
+
+    def _look_again(self, at: float, seen: asyncio.TimerHandle | None, looks: int) -> None:
+        self._stop_looking()
         self._last_resort = self._loop.call_at(at, self._close_by_force, seen, looks, context=Context())
 
     def _close_by_force(self, seen: asyncio.TimerHandle | None, looks: int) -> None:
@@ -247,7 +249,7 @@ class Closing:
         elif looks:
             self._look_again(now + _A_MOMENT, alarm, looks - 1)
         else:
-            self._confess("could not be closed in the orderly way, and is closed by force")
+            self._confess("did not close in time, and is closed by force")
             try:
                 self.close_intake()
                 self._crew.stop()

@@ -114,10 +114,10 @@ class Crew:
         try:
             task = self._supervisor = self.loop.create_task(supervision, name=f"weirpool:{self.name}", context=Context())
             task.add_done_callback(ended, context=Context())
-            return ready
         except BaseException:  # somebody's task factory failed
             supervision.close()
             raise
+        return ready
 
     async def _supervise(self, on_open: Callable[[], None], on_cancel: Callable[[], None]) -> None:
         try:
