@@ -369,9 +369,8 @@ def inject_all(numbers: Mapping[str, Iterable[int]], max_failures: int = 10) -> 
         if str(verdict.place) not in EXEMPT:
             counts[program] += 1
             if verdict.wrongs:
-                failures.append(
-                    f"{program}, {number}: {verdict.place.file}:{verdict.place.line} in {verdict.place}\n    {'; '.join(verdict.wrongs)}"
-                )
+                where = f"{verdict.place.file}:{verdict.place.line} in {verdict.place}"
+                failures.append(f"{program}, {number}: {where}\n    {'; '.join(verdict.wrongs)}")
         if len(failures) >= max_failures:
             break
     return counts, failures
