@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import random
 import re
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ._checks import exception_types, names, shown, whole
 from ._run import Run, run
 from ._schedule import Fault, Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from ._loop import DeterministicLoop
     from ._run import Main
 
-__all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "quick_garbage", "shrink", "single_faults"]
+__all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "shrink", "single_faults"]
 
 
 class ScheduleFailed(AssertionError):
@@ -31,11 +31,10 @@ class ScheduleFailed(AssertionError):
         self.found = found
 
     def __str__(self) -> str:
-        error = self.run.error
         return (
-            f"{type(error).__name__}: {error}\n"
-            f"repeat this with weirpool.testing.run(main, {str(self.run.schedule)!r}), "
-            f"{self.run.steps} steps; found on {str(self.found)!r}"
+            f"{type(self.run.error).__name__}: {_text(self.run.error)}\n"
+            f"repeat this with weirpool.testing.run(main, {str(self.run.schedule)!r}).check()\n"
+            f"found on {str(self.found)!r}, repeated in {self.run.steps} steps"
         )
 
 
@@ -85,32 +84,42 @@ def explore(
     Raises:
         ScheduleFailed: the program went wrong; the schedule has been made as short as possible.
     """
+    exception_types("tolerate", tolerate)
+    whole("pairs", pairs, 0)
+    shuffled = list(orders(_seeds(seeds), policies, jitter))
+    actions = names("actions", actions)
     runs = steps = 0
-    dice = range(seeds) if isinstance(seeds, int) else seeds
-    plain = Schedule()
 
     def all_schedules() -> Iterator[Schedule]:
-        yield plain
+        yield Schedule()
         if faults or actions:
-            singles = list(single_faults(main, plain, cancel=faults, actions=actions, max_steps=max_steps))
+            singles = list(single_faults(main, Schedule(), cancel=faults, actions=actions, max_steps=max_steps))
             yield from singles
             yield from fault_pairs(singles, pairs)
-        yield from orders(dice, policies, jitter)
+        yield from shuffled
 
-    with quick_garbage():
-        for schedule in all_schedules():
-            result = run(main, schedule, tolerate=tolerate, max_steps=max_steps)
-            runs += 1
-            steps += result.steps
-            if result.error is not None:
-                shortest = shrink(main, result, tolerate=tolerate, max_steps=max_steps)
-                raise ScheduleFailed(shortest, schedule) from shortest.error
+    for schedule in all_schedules():
+        result = run(main, schedule, tolerate=tolerate, max_steps=max_steps)
+        runs += 1
+        steps += result.steps
+        if result.error is not None:
+            shortest = shrink(main, result, tolerate=tolerate, max_steps=max_steps)
+            raise ScheduleFailed(shortest, schedule) from shortest.error
     return Explored(runs, steps)
+
+
+def _seeds(seeds: object) -> Iterable[int]:
+    if isinstance(seeds, Iterable) and not isinstance(seeds, str):
+        return seeds
+    if isinstance(seeds, int):
+        whole("seeds", seeds, 0)
+        return range(seeds)
+    raise TypeError(f"seeds must be an int (how many) or an iterable of ints, got {shown(seeds)} ({type(seeds).__name__})")
 
 
 def orders(seeds: Iterable[int], policies: Collection[str], jitter: int = 0) -> Iterator[Schedule]:
     """Yield a schedule for each seed and policy."""
-    for seed, policy in itertools.product(seeds, policies):
+    for seed, policy in itertools.product(seeds, names("policies", policies)):
         yield Schedule(policy, seed, jitter)
 
 
@@ -127,30 +136,36 @@ def single_faults(
     Args:
         main: the program, which is run once to see which steps it takes, and which tasks there are to cancel.
         schedule: the order in which its callbacks run.
-        cancel: whether to cancel tasks: each alone, and all at once.
+        cancel: whether to cancel tasks: each alone, and all at once (where there are several).
         actions: names of what else can happen.
         max_steps: how many callbacks a run may take.
     """
-    alive: list[tuple[int, ...]] = []
+    names("actions", actions)
+    seen: list[tuple[list[int], set[str]]] = []
 
     def look(loop: DeterministicLoop) -> None:
-        alive.append(tuple(loop.tasks()))
+        seen.append((list(loop.tasks()), set(loop.actions)))
 
     run(main, schedule, max_steps=max_steps, before_step=look)
-    for step, tasks in enumerate(alive, 1):
+    known = set().union(*(possible for _, possible in seen))
+    if missing := set(actions) - known:
+        raise ValueError(f"actions must be names that main puts into loop.actions {sorted(known)}, got {sorted(missing)}")
+    for step, (alive, possible) in enumerate(seen, 1):
+        faults = [Fault(step, action) for action in actions if action in possible]
         if cancel:
-            yield replace(schedule, faults=(Fault(step, "cancel-all"),))
-            for task in tasks:
-                yield replace(schedule, faults=(Fault(step, "cancel", task),))
-        for action in actions:
-            yield replace(schedule, faults=(Fault(step, action),))
+            faults += [Fault(step, "cancel", task) for task in alive]
+            if len(alive) > 1:
+                faults.append(Fault(step, "cancel-all"))
+        for fault in faults:
+            yield replace(schedule, faults=(fault,))
 
 
 def fault_pairs(singles: Sequence[Schedule], count: int, seed: int = 0) -> Iterator[Schedule]:
     """Yield random pairs of single faults."""
+    whole("count", count, 0)
     dice = random.Random(seed)
     for _ in range(count):
-        first, second = dice.choice(singles), dice.choice(singles)
+        first, second = sorted(dice.choices(singles, k=2), key=lambda single: single.faults[0].step)
         yield replace(first, faults=first.faults + second.faults)
 
 
@@ -187,22 +202,21 @@ def shrink(
         kept = best.schedule.faults[:index] + best.schedule.faults[index + 1 :]
         best = still_fails(replace(best.schedule, faults=kept)) or best
     faults = best.schedule.faults
-    scripted = still_fails(Schedule("script", script=dict(best.deviations), faults=faults)) if best.deviations else None
-    if scripted is None:
-        return best
-    best = scripted
-    size = len(best.deviations)
+
+    def scripted(script: Mapping[int, int]) -> Run | None:
+        return still_fails(Schedule("script", script=script, faults=faults) if script else Schedule(faults=faults))
+
+    best = scripted(best.deviations) or best
+    size = len(best.schedule.script)
     while size:
-        items = list(best.schedule.script.items())
-        for start in range(0, len(items), size):
-            fewer = dict(items[:start] + items[start + size :])
-            shorter = still_fails(Schedule("script", script=fewer, faults=faults))
+        script = list(best.schedule.script.items())
+        for start in range(0, len(script), size):
+            shorter = scripted(dict(script[:start] + script[start + size :]))
             if shorter is not None:
                 best = shorter
                 break
         else:
             size //= 2
-            continue
         size = min(size, len(best.schedule.script))
     return best
 
@@ -212,19 +226,12 @@ def _alike(error: BaseException | None, other: BaseException | None) -> bool:
 
 
 def _kind(error: BaseException | None) -> tuple[object, str]:
-    first_line = str(error).partition("\n")[0]
-    return type(error), re.sub(r"\d+", "", first_line)
+    """Tell what went wrong, without numbers and addresses, which may be other ones in another run."""
+    return type(error), re.sub(r"0x[0-9a-fA-F]+|[0-9]+", "", _text(error).partition("\n")[0])
 
 
-@contextmanager
-def quick_garbage() -> Generator[None, None, None]:
-    """Exempt what exists by now from garbage collection, which takes place after each run and should cost little."""
-    if gc.get_freeze_count():  # somebody else has done so
-        yield
-        return
-    gc.collect()
-    gc.freeze()
+def _text(error: BaseException | None) -> str:
     try:
-        yield
-    finally:
-        gc.unfreeze()
+        return str(error)
+    except Exception:
+        return "str() failed"
