@@ -149,7 +149,7 @@ def single_faults(
     run(main, schedule, max_steps=max_steps, before_step=look)
     known = set().union(*(possible for _, possible in seen))
     if missing := set(actions) - known:
-        raise ValueError(f"actions must be names that main puts into loop.actions {sorted(known)}, got {sorted(missing)}")
+        raise ValueError(f"actions must be names that main puts into loop.actions, {sorted(known)}, got {sorted(missing)}")
     for step, (alive, possible) in enumerate(seen, 1):
         faults = [Fault(step, action) for action in actions if action in possible]
         if cancel:
@@ -163,6 +163,8 @@ def single_faults(
 def fault_pairs(singles: Sequence[Schedule], count: int, seed: int = 0) -> Iterator[Schedule]:
     """Yield random pairs of single faults."""
     whole("count", count, 0)
+    if count and not singles:
+        raise ValueError("singles must be one fault or more, got none")
     dice = random.Random(seed)
     for _ in range(count):
         first, second = sorted(dice.choices(singles, k=2), key=lambda single: single.faults[0].step)

@@ -52,14 +52,14 @@ class DeterministicLoop(WithoutIO, NumberingLoop):
         Livelock: `max_steps` have been taken.
     """
 
-    if (
-        TYPE_CHECKING
-    ):  # what BaseEventLoop has, and does not tell; tests/testing/test_private_api.py sees that it is still there
+    if TYPE_CHECKING:  # what BaseEventLoop has and does not tell: tests/testing/test_private_api.py
         _ready: deque[asyncio.Handle]
         _stopping: bool
         _thread_id: int | None
         _check_thread: Callable[[], None]
         _check_callback: Callable[[object, str], None]
+
+    _closed = True  # until __init__() has run: what is refused there has nothing to close
 
     def __init__(self, policy: Policy | None = None, *, max_steps: int = 100_000) -> None:
         whole("max_steps", max_steps, 1)
@@ -70,9 +70,9 @@ class DeterministicLoop(WithoutIO, NumberingLoop):
         """The choices that were not the first, by number of decision: what a `Script` needs to do the same."""
         self.complaints: list[str] = []
         """What the loop's exception handler was told, unless the program has set one of its own."""
-        self.before_step: Callable[[], None] | None = None
+        self.before_step: Callable[[], object] | None = None
         """Called before each step, when `steps` is its number already."""
-        self.after_step: Callable[[], None] | None = None
+        self.after_step: Callable[[], object] | None = None
         """Called after each step: the place to check what must hold at every instant. What it raises ends the run."""
         self.actions: dict[str, Callable[[], object]] = {}
         """What can happen to this program, by name, for faults that name it."""
@@ -204,16 +204,23 @@ class DeterministicLoop(WithoutIO, NumberingLoop):
 
     def _step(self, handle: asyncio.Handle) -> None:
         self.steps += 1
+        try:
+            self._before()
+        except BaseException:
+            self._ready.append(handle)  # it has not run
+            raise
+        if not handle._cancelled:  # noqa: SLF001
+            handle._run()  # noqa: SLF001
+        if self.after_step is not None:
+            self.after_step()
+
+    def _before(self) -> None:
         if self.steps > self.max_steps:
             raise Livelock(f"no end after {self.max_steps} steps; these have not ended:\n{self.stacks()}")
         if self.intervene is not None:
             self.intervene()
         if self.before_step is not None:
             self.before_step()
-        if not handle._cancelled:  # noqa: SLF001
-            handle._run()  # noqa: SLF001
-        if self.after_step is not None:
-            self.after_step()
 
     def _advance(self) -> None:
         """Let time pass until the next timer is due."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import traceback
 import warnings
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ._checks import exception_types, shown
@@ -96,13 +97,15 @@ def run(
                 error = _end(loop)
             result = Run(schedule, loop.steps, error, dict(loop.deviations))
             if error is not None:
-                for complaint in loop.complaints:
-                    error.add_note(complaint)
-                _end(loop)  # let it put its things away, before others fail because of what is left
+                _end(loop)  # let it put its things away; what its frames hold must not be found in the middle of another run
+                traceback.clear_frames(error.__traceback__)
         finally:
             _abandon(loop)
     if error is None and loop.complaints:
-        return Run(schedule, result.steps, Complaint("\n".join(loop.complaints)), result.deviations)
+        return replace(result, error=Complaint("\n".join(loop.complaints)))
+    if error is not None:
+        for complaint in loop.complaints:  # which may tell the cause: a worker that died, so that all wait for it
+            error.add_note(complaint)
     return result
 
 
@@ -136,10 +139,7 @@ def _inject(loop: DeterministicLoop, fault: Fault) -> None:
 
 def _begin(loop: DeterministicLoop, main: Main, tolerated: tuple[type[BaseException], ...]) -> BaseException | None:
     """Run the program to its end; return what goes wrong and is not tolerated of `main`."""
-    coroutine: object = main()
-    if not asyncio.iscoroutine(coroutine):
-        raise TypeError(f"main must be an async function, got {shown(main)}, which returned {shown(coroutine)}")
-    task = loop.create_task(coroutine, name="main")
+    task = loop.create_task(_called(main), name="main")
     try:
         loop.run_until_complete(task)
     except KeyboardInterrupt:
@@ -148,6 +148,16 @@ def _begin(loop: DeterministicLoop, main: Main, tolerated: tuple[type[BaseExcept
         mains = isinstance(error, asyncio.CancelledError) if task.cancelled() else task.done() and error is task.exception()
         return None if mains and _consists_of(error, tolerated) else error
     return None
+
+
+def _called(main: Any) -> Coroutine[Any, Any, object]:
+    if asyncio.iscoroutine(main):
+        main.close()  # or it would complain that it was never awaited
+        raise TypeError("main must be an async function, got a coroutine: pass main, not main()")
+    coroutine = main()
+    if not asyncio.iscoroutine(coroutine):
+        raise TypeError(f"main must be an async function, got {shown(main)}, which returned {shown(coroutine)}")
+    return coroutine
 
 
 def _consists_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
@@ -183,16 +193,19 @@ def _end(loop: DeterministicLoop) -> BaseException | None:
 
 def _abandon(loop: DeterministicLoop) -> None:
     """Close a loop, whatever is still going on on it."""
-    for task in asyncio.all_tasks(loop):
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-        _unwind(task)
+    asyncio._set_running_loop(loop)  # noqa: SLF001  # for coroutines that wait for something even now
+    try:
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            _unwind(task.get_coro())
+    finally:
+        asyncio._set_running_loop(None)  # noqa: SLF001
     loop.actions.clear()
     loop.close()
 
 
-def _unwind(task: asyncio.Task[Any]) -> None:
+def _unwind(coroutine: Any) -> None:
     """Make a coroutine end that did not end on cancellation, or it would complain in some later test."""
-    coroutine: Any = task.get_coro()
     for _ in range(_ATTEMPTS_TO_UNWIND):
         with suppress(Exception, GeneratorExit, asyncio.CancelledError):
             coroutine.close()
