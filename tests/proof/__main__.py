@@ -20,8 +20,6 @@ import traceback
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from weirpool.testing import quick_garbage
-
 from .campaign import PUSH, Case, Profile, Tally, cases, explore_cases, simplest
 from .planted import BUGS
 from .scenarios import SCENARIOS
@@ -43,12 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.getLogger("weirpool").addHandler(logging.NullHandler())
     logging.getLogger("weirpool").propagate = False
-    with quick_garbage():
-        if options.replay:
-            return replay(Case.parse(options.replay))
-        if options.planted:
-            return plant()
-        return prove(options.profile, options.first_seed, options.scenario)
+    if options.replay:
+        return replay(Case.parse(options.replay))
+    if options.planted:
+        return plant()
+    return prove(options.profile, options.first_seed, options.scenario)
 
 
 def prove(name: str, first_seed: int, scenarios: Sequence[str]) -> int:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from weirpool.testing import quick_garbage
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,6 +17,5 @@ def hushed() -> Iterator[None]:
     log = logging.getLogger("weirpool")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
-    with quick_garbage():
-        yield
+    yield
     log.setLevel(level)

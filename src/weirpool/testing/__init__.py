@@ -17,7 +17,7 @@ orders, in virtual time. A failure comes with the line that repeats it.
 
 from __future__ import annotations
 
-from ._explore import Explored, ScheduleFailed, explore, fault_pairs, orders, quick_garbage, shrink, single_faults
+from ._explore import Explored, ScheduleFailed, explore, fault_pairs, orders, shrink, single_faults
 from ._loop import Deadlock, DeterministicLoop, Livelock
 from ._policies import ADVANCE, Fifo, Jitter, Policy, Priorities, Script, Shuffle
 from ._run import Complaint, Run, run
@@ -43,7 +43,6 @@ __all__ = [
     "explore",
     "fault_pairs",
     "orders",
-    "quick_garbage",
     "run",
     "shrink",
     "single_faults",
