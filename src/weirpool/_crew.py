@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 from . import _stack
 from ._job import Cause, Failure, Job, Outcome
-from ._lifecycle import ABANDONED, CANCELLED, FAILED, QUEUED, RUNNING, TIMED_OUT, JobState, Ledger
-from ._runner import primed
+from ._lifecycle import ABANDONED, CANCELLED, QUEUED, RUNNING, TIMED_OUT, JobState, Ledger
+from ._runner import look_after, primed, unmade, unprimed
 from ._snapshot import Stray
 from ._watch import Watch
 
@@ -101,6 +101,7 @@ class Crew:
         ready: asyncio.Future[None] = self.loop.create_future()
 
         def ended(task: asyncio.Task[None]) -> None:
+            supervision.close()  # if a wrapper of somebody's task factory was cancelled before it came to it
             _release(ready)
             on_end(task)
 
@@ -156,19 +157,22 @@ class Crew:
         """Start a job, which holds a place in the books already, in a task of its own."""
         self._running[job] = None
         job.label = name = job.name
-        coroutine = primed(job, self)
+        plain = self.loop.get_task_factory() is None
+        coroutine = primed(job, self) if plain else unprimed(job, self)
         self.spawning = True
-        failure: Failure | None = None
+        end: tuple[JobState, Outcome] | None = None
         try:
             # The group's done-callback keeps the context that is current here, which is that of the job that has just ended.
-            job.task = self._neutral.run(self._group.create_task, coroutine, name=name, context=job.context)
-        except Exception as error:  # the loop is closed, or somebody's task factory failed
+            task = job.task = self._neutral.run(self._group.create_task, coroutine, name=name, context=job.context)
+            if not plain:
+                look_after(task, coroutine, job, self)
+        except BaseException as error:  # the loop is closed, or somebody's task factory failed
             coroutine.close()
-            failure = Failure(error.with_traceback(None), name, self.name)
+            end = unmade(job, error, self)
         finally:
             self.spawning = False
-        if failure is not None:
-            self.settle(job, FAILED, failure)
+        if end is not None:
+            self.settle(job, *end)
 
     def fill(self) -> None:
         """Start queued jobs while there are places."""
@@ -206,7 +210,8 @@ class Crew:
 
     def ended_late(self, job: Job) -> None:
         """Note that an abandoned job's task has ended, at last."""
-        del self.strays[job]
+        if self.strays.pop(job, None) is None:
+            return
         self._ledger.stray_ended()
         if self._observers is not None:
             self._observers.stray_ended(job)

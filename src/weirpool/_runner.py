@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import types
 import weakref
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._job import CURRENT, Failure, Job, Outcome
@@ -19,7 +20,7 @@ from ._observers import raise_in_loop
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
-__all__ = ["Settler", "primed"]
+__all__ = ["Settler", "look_after", "primed", "unmade", "unprimed"]
 
 
 class Settler(Protocol):
@@ -42,7 +43,7 @@ class Settler(Protocol):
         ...
 
     def ended_late(self, job: Job) -> None:
-        """Note that the task has ended of a job that had been ended before."""
+        """Note that the task has ended of a job that had been ended before; a second time changes nothing."""
         ...
 
 
@@ -58,16 +59,58 @@ def primed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
     A task that is cancelled before its first step never enters its coroutine: no `try` in there would see it, and the job
     would be lost. This coroutine has been entered already, so whatever ends its task finds it inside its `try`.
     """
-    coroutine = _run(job, crew)
+    coroutine = _run(job, crew, entered=True)
     coroutine.send(None)
     return coroutine
 
 
-async def _run(job: Job, crew: Settler) -> None:
+def unprimed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
+    """Return the coroutine for a job's task, not entered yet: the task needs `look_after`.
+
+    A task factory may wrap what it is given in a coroutine that awaits it, and only a fresh coroutine can be awaited.
+    """
+    return _run(job, crew, entered=False)
+
+
+def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], job: Job, crew: Settler) -> None:
+    """Settle a job, at the end of its task, that has not been settled by its coroutine.
+
+    The task was cancelled before its first step; or what the task factory had wrapped around the coroutine has failed.
+    """
+    # Weak, since this is called a turn after a job's regular end, and must not keep it till then.
+    reference = weakref.ref(job)
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        coroutine.close()  # if it was never entered; one that was left in the midst settles its job now
+        job = reference()
+        if job is None:
+            return
+        if job.state is not RUNNING:
+            crew.ended_late(job)
+        elif task.cancelled():
+            crew.settle(job, CANCELLED, job.cancelled(job.cause.reason if job.cause else "task"))
+        else:
+            error = task.exception() or RuntimeError(f"the task of job {job.name!r} ended without having run it")
+            crew.settle(job, FAILED, Failure(error, job.name, crew.name))
+
+    task.add_done_callback(ended, context=Context())
+
+
+def unmade(job: Job, error: BaseException, crew: Settler) -> tuple[JobState, Outcome]:
+    """Say how a job ended whose task could not be made."""
+    if isinstance(error, asyncio.CancelledError):  # some task factories keep a program that ends from starting anything
+        return CANCELLED, job.cancelled("task")
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise_in_loop(crew.loop, error)
+    return FAILED, Failure(error.with_traceback(None), job.name, crew.name)
+
+
+async def _run(job: Job, crew: Settler, *, entered: bool) -> None:
     result: Any = None
     error: BaseException | None = None
     try:
-        await _turn()
+        if entered:
+            await _turn()
         # An eager task factory steps the new task inside create_task. A job must not run inside submit, though, nor inside
         # the settling of another job (which would nest a thousand jobs deep), so it waits for the loop all the same.
         while crew.spawning:
