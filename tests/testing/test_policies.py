@@ -201,7 +201,7 @@ def test_a_policy_of_ones_own_will_do() -> None:
 
 def test_a_deadlock_is_one_on_every_policy() -> None:
     async def main() -> None:
-        await asyncio.gather(asyncio.Event().wait(), held_back())
+        await asyncio.gather(asyncio.Event().wait(), asyncio.sleep(1), asyncio.sleep(0))
 
     for schedule in ("fifo", "random:1", "pct:2", "pct:2~50", "script:3=1"):
         assert isinstance(run(main, schedule).error, Deadlock)
