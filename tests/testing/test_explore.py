@@ -432,9 +432,9 @@ def test_bad_arguments_are_refused_before_anything_is_run(
         explore(main, **arguments)
 
 
-@pytest.mark.parametrize("actions", [["clsoe"], ["close", "clsoe"]])
+@pytest.mark.parametrize("actions", [["closing"], ["close", "closing"]])
 def test_an_action_that_the_program_never_has_is_refused(actions: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"main puts into loop.actions, \['close', 'open'\], got \['clsoe'\]"):
+    with pytest.raises(ValueError, match=r"main puts into loop.actions, \['close', 'open'\], got \['closing'\]"):
         explore(with_actions, actions=actions)
 
 

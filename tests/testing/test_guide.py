@@ -1,4 +1,4 @@
-"""docs/testing.md: its example prints what the page shows, and the line that it prints works (its code is run by test_docs)."""
+"""The example in docs/testing.md prints what the page shows, and the line that it prints works."""
 
 from __future__ import annotations
 

@@ -402,6 +402,7 @@ def test_what_cannot_be_ended_at_all_is_closed_and_keeps_quiet(recwarn: pytest.W
 
     result = run(shameless)
     assert isinstance(result.error, Deadlock)
+    assert not hasattr(result.error, "__notes__")
     assert [kind for _, kind in closed] == [asyncio.CancelledError] + [GeneratorExit] * 4
     gc.collect()
     assert not recwarn.list

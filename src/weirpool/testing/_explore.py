@@ -181,9 +181,9 @@ def shrink(
 ) -> Run:
     """Return the simplest run found that fails as the given one does.
 
-    It drops the faults that are not needed; then, by halves, as many as it can of the choices that the policy made, so that the
-    order is the stock one but where it matters (A. Zeller, "Yesterday, my program worked. Today, it does not. Why?", ESEC/FSE
-    1999).
+    It drops the faults that are not needed; then, by halves, as many as it can of the choices that the policy made, so that
+    the order is the stock one but where it matters (A. Zeller, "Yesterday, my program worked. Today, it does not. Why?",
+    ESEC/FSE 1999).
 
     Args:
         main: the program.
