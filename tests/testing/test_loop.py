@@ -7,6 +7,7 @@ import math
 import sys
 import threading
 from contextlib import nullcontext
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -360,13 +361,13 @@ def test_eager_tasks_are_numbered_too(loop: DeterministicLoop) -> None:
 
     async def child() -> None:
         begun.append(hash(asyncio.current_task()))
-        await asyncio.sleep(1)
+        await asyncio.create_task(asyncio.sleep(1))
 
     async def main() -> None:
         loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
         tasks = [asyncio.create_task(child()) for _ in range(3)]
-        assert begun == [2, 3, 4]
-        assert list(loop.tasks()) == [1, 2, 3, 4]
+        assert begun == [2, 4, 6]  # and each of them has begun another
+        assert list(loop.tasks()) == [1, 2, 3, 4, 5, 6, 7]
         await asyncio.gather(*tasks)
 
     loop.run_until_complete(main())
@@ -414,6 +415,13 @@ def test_a_function_in_an_executor_is_called_in_this_thread_as_if_in_another(loo
         assert asyncio.get_running_loop() is loop
         assert await asyncio.to_thread(lambda: asyncio.run(_echo(5))) == 5
 
+        seen: list[int] = []
+        number.set(5)
+        await loop.run_in_executor(None, lambda: seen.append(number.get()))
+        await asyncio.to_thread(lambda: seen.append(number.get()))
+        assert seen == [0, 5]  # the first as a thread would see it, and the second as asyncio.to_thread() wants it
+
+    number = ContextVar("number", default=0)
     loop.run_until_complete(main())
     loop.run_until_complete(loop.shutdown_default_executor())
 

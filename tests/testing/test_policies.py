@@ -165,6 +165,7 @@ def test_a_script_chooses_what_it_says_and_else_the_first() -> None:
 def test_a_script_for_another_program_chooses_the_nearest_there_is() -> None:
     assert order(Script({1: 99})) == (3, 0, 1, 2)
     assert order(Script({1: ADVANCE})) == (0, 1, 2, 3)
+    assert Script({0: ADVANCE}).choose([], False) == 0
 
 
 def test_what_was_decided_can_be_replayed_as_a_script() -> None:
@@ -201,7 +202,7 @@ def test_a_policy_of_ones_own_will_do() -> None:
 
 def test_a_deadlock_is_one_on_every_policy() -> None:
     async def main() -> None:
-        await asyncio.gather(asyncio.Event().wait(), held_back())
+        await asyncio.gather(asyncio.Event().wait(), asyncio.sleep(1), asyncio.sleep(0))
 
     for schedule in ("fifo", "random:1", "pct:2", "pct:2~50", "script:3=1"):
         assert isinstance(run(main, schedule).error, Deadlock)

@@ -150,6 +150,16 @@ async def failing_destructor() -> None:
     Thing()
 
 
+async def failing_destructor_of_what_an_action_holds() -> None:
+    class Thing:
+        def __del__(self) -> None:
+            raise ValueError("in a destructor")
+
+        def close(self) -> None: ...
+
+    DeterministicLoop.running().actions["close"] = Thing().close
+
+
 async def destroyed_while_pending() -> None:
     async def wait_for_oneself() -> None:
         await asyncio.get_running_loop().create_future()
@@ -194,7 +204,8 @@ async def failing_generator() -> None:
         (failing_callback, "Exception in callback list.pop(): IndexError('pop from empty list')"),
         (never_awaited, "RuntimeWarning: coroutine 'fine' was never awaited"),
         (warned, "DeprecationWarning: careful"),
-        (failing_destructor, "ignored"),
+        (failing_destructor, "ValueError('in a destructor')"),
+        (failing_destructor_of_what_an_action_holds, "ValueError('in a destructor')"),
         (destroyed_while_pending, "Task was destroyed but it is pending!"),
         (failing_when_cancelled, "exception was never retrieved: ValueError('at the end')"),
         (failing_generator, "an error occurred during closing of asynchronous generator"),
@@ -366,6 +377,16 @@ def test_a_program_that_failed_can_put_its_things_away() -> None:
     assert put_away == ["child", "main"]
 
 
+def test_a_failed_run_tells_what_happened_up_to_the_failure() -> None:
+    async def main() -> None:
+        await asyncio.gather(*(stuck() for _ in range(20)))
+
+    result = run(main, "random:1")
+    assert isinstance(result.error, Deadlock)
+    assert result.steps == 21
+    assert max(result.deviations) < 21
+
+
 def test_what_cannot_be_ended_at_all_is_closed_and_keeps_quiet(recwarn: pytest.WarningsRecorder) -> None:
     closed = []
 
@@ -381,6 +402,7 @@ def test_what_cannot_be_ended_at_all_is_closed_and_keeps_quiet(recwarn: pytest.W
 
     result = run(shameless)
     assert isinstance(result.error, Deadlock)
+    assert not hasattr(result.error, "__notes__")
     assert [kind for _, kind in closed] == [asyncio.CancelledError] + [GeneratorExit] * 4
     gc.collect()
     assert not recwarn.list

@@ -12,7 +12,7 @@
         explore(transfer)
 
 runs `transfer` in the stock order, again with each of its tasks cancelled before each of its steps, and then in shuffled
-orders, in virtual time. A failure comes with the line that repeats it.
+orders, in virtual time. A failure comes with the line that repeats it. More in docs/testing.md.
 """
 
 from __future__ import annotations

@@ -181,8 +181,9 @@ def shrink(
 ) -> Run:
     """Return the simplest run found that fails as the given one does.
 
-    It takes the choices that the policy made and drops as many as it can, by halves (A. Zeller, "Yesterday, my program worked.
-    Today, it does not. Why?", ESEC/FSE 1999), so that the order is the stock one but where it matters; then the faults.
+    It drops the faults that are not needed; then, by halves, as many as it can of the choices that the policy made, so that
+    the order is the stock one but where it matters (A. Zeller, "Yesterday, my program worked. Today, it does not. Why?",
+    ESEC/FSE 1999).
 
     Args:
         main: the program.
@@ -219,7 +220,6 @@ def shrink(
                 break
         else:
             size //= 2
-        size = min(size, len(best.schedule.script))
     return best
 
 
