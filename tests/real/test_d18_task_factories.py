@@ -339,6 +339,62 @@ def test_a_wrapper_that_does_not_run_what_it_wraps_fails_the_job_and_nothing_els
 
 @pytest.mark.complains
 @EACH_KIND
+def test_a_wrapper_that_ignores_its_cancellation_is_a_stray_until_it_ends_and_never_runs_the_job(kind: str) -> None:
+    async def main() -> None:
+        stubborn = Stubborn()
+
+        async def ignores(coro: Any) -> None:
+            await stubborn()
+            await coro
+
+        loop = asyncio.get_running_loop()
+        before = loop.get_task_factory()
+        gate = Gate()
+        async with WorkerPool(cancel_grace=0.02) as pool:
+            loop.set_task_factory(wrapping_in(ignores))
+            handle = await pool.submit(gate)
+            loop.set_task_factory(before)
+            await stubborn.started.wait()
+            handle.cancel()
+            with pytest.raises(JobCancelled) as caught:
+                await handle
+            assert caught.value.abandoned
+            assert pool.stats().strays == 1
+            await stubborn.release()
+            assert pool.stats().strays == 0
+            assert gate.most_inside == 0
+        assert adds_up(pool.report)
+
+    run(kind, main)
+
+
+@pytest.mark.complains
+@EACH_KIND
+def test_a_wrapper_that_has_ignored_its_cancellation_and_gives_up_is_no_stray_any_more(kind: str) -> None:
+    async def main() -> None:
+        stubborn = Stubborn()
+
+        async def gives_up(coro: Any) -> None:
+            await stubborn()
+
+        loop = asyncio.get_running_loop()
+        before = loop.get_task_factory()
+        async with WorkerPool(cancel_grace=0.02) as pool:
+            loop.set_task_factory(wrapping_in(gives_up))
+            handle = await pool.submit(echo, 1)
+            loop.set_task_factory(before)
+            await stubborn.started.wait()
+            handle.cancel()
+            await handle.wait()
+            assert pool.stats().strays == 1
+            await stubborn.release()
+            assert pool.stats().strays == 0
+
+    run(kind, main)
+
+
+@pytest.mark.complains
+@EACH_KIND
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_wrapper_that_fails_closes_the_pool_in_bound_and_with_an_account(kind: str, when: str) -> None:
     """Its exception is not the job's: it is in the task that the pool owns, as a bug of the pool's own would be."""
