@@ -10,6 +10,7 @@ Bottom to top:
     disturbances             what is done to the pool meanwhile: the one list, to which new verbs of the pool are added
     load                     part "jobs": millions of jobs, under disturbances
     pools                    part "pools": a great many pools, opened, used and closed
+    full                     part "full": a pool near its capacity, and one that is full for minutes
     stall                    part "stall": a loop that is blocked in the midst of closing
     signals                  part "signals": SIGTERM and SIGKILL for the demo's service, under load
 """

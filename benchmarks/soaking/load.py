@@ -219,6 +219,11 @@ class World:
         self.totals.update(forgotten=books.forgotten, stops=books.stops)
         self.refused.update(books.refused)
 
+    def prompt(self, actor: Actor, sent: int) -> None:
+        """Check, one turn after it was sent, that a submitter has seen its cancellation."""
+        if actor.seen < sent:
+            self.mistakes.note("submit() was not cancelled within one turn", actor.phase)
+
     # Measuring ----------------------------------------------------------------------------------------------------------
 
     def one_more(self) -> None:
@@ -306,6 +311,7 @@ def _judge(world: World, stops: int, jobs: int, before: Counter[str], seconds: f
         "disturbances": dict(world.disturbed),
         "loop_stops": stops,
         "logged": dict(world.noise.counts),
+        "latest_closing_over_bound": round(world.latest, 4),
         "garbage": dict(world.garbage),
         "rss_slope_mib_per_million": round(slope * 1e6, 4),
         "loop_late_ms": round(world.pulse.worst * 1000),
