@@ -31,7 +31,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soaking.bars import Result, table
+from soaking.bars import Result, patient, table
 from soaking.loops import LOOPS
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def main() -> int:
     """Run the parts, and print the verdicts."""
     options = _options()
     if options.inside is not None:
+        patient(30 if options.quick else 300)
         result = PARTS[options.parts[0]](options)
         options.inside.write_text(json.dumps(result.plain()))
         return 0

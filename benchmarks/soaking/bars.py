@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import faulthandler
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Bar", "Mistakes", "Result", "at_most", "exactly", "table"]
+__all__ = ["Bar", "Mistakes", "Result", "at_most", "exactly", "patient", "say", "table"]
 
 _EXAMPLES = 10
+_patience = 60.0
+
+
+def patient(seconds: float) -> None:
+    """Set for how long nothing may be said: then a part stands still, shows where, and ends as a failure."""
+    global _patience  # noqa: PLW0603
+    _patience = seconds
+    faulthandler.dump_traceback_later(_patience, exit=True)
+
+
+def say(text: str) -> None:
+    """Print how it goes, which shows that it does."""
+    print(text, flush=True)
+    faulthandler.dump_traceback_later(_patience, exit=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Books:
         ended: how many of those have been seen to end, by state.
         refused: how many submissions were not accepted, by reason.
         attempts: how many submissions are under way.
+        inside: how many jobs are inside their function just now.
         forgotten: failures that nobody looked at.
         stops: how many jobs were about to raise a KeyboardInterrupt or SystemExit.
         closing: whether somebody has begun to close the pool.
@@ -46,6 +47,7 @@ class Books:
         self.ended = dict.fromkeys(_ENDS, 0)
         self.refused = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
         self.attempts = 0
+        self.inside = 0
         self.forgotten = 0
         self.stops = 0
         self.closing = False
@@ -144,6 +146,8 @@ class Books:
             self._mistakes.note("the pool's books do not balance", stats)
         if stats.accepted != self.accepted:
             self._mistakes.note("handles given out, and jobs accepted", f"{self.accepted} != {stats}")
+        if self.inside > stats.running + stats.strays:
+            self._mistakes.note("more jobs run than the pool says", f"{self.inside} {stats}")
         if stats.ended < self.total():
             self._mistakes.note("more ends seen than there were", f"{self.ended} {stats}")
 
@@ -178,6 +182,7 @@ class WitnessedPool(WorkerPool):
         """Submit, and note it."""
         handle = await super().submit(fn, ticket, **options)
         self.books.accept(ticket, handle)
+        self.books.check(self.stats())
         return handle
 
     def submit_nowait(  # type: ignore[override]
@@ -186,4 +191,5 @@ class WitnessedPool(WorkerPool):
         """Submit, and note it."""
         handle = super().submit_nowait(fn, ticket, **options)
         self.books.accept(ticket, handle)
+        self.books.check(self.stats())
         return handle

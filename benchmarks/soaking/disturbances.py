@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DISTURBANCES", "GRACE", "close", "disturb"]
 
-GRACE = 0.1  # the pools' cancel_grace, in seconds
+GRACE = 0.4  # the pools' cancel_grace, in seconds: for three turns of a busy loop, on a machine that others use, too
 _BEAT = 0.004  # seconds between bursts of disturbances
 _BURST = 16  # at most
-_SLACK = 0.05  # seconds for this machine
+_SLACK = 0.25  # seconds for a few turns of a busy loop
 _TIMERS = 3  # that may be late one after the other, at most
 _CLOSING_AT_ONCE = 3
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from weirpool import PoolOverloaded, WorkerPool
 from weirpool.events import JobStarted, Observer
 
-from .bars import Mistakes, Result, at_most, exactly
+from .bars import Mistakes, Result, at_most, exactly, say
 from .gauges import Noise, Pulse, Samples, take
 from .loops import drive
 
@@ -131,10 +131,9 @@ class Crowd:
         sample = take(sum(self.refused.values()))
         self.samples.add(sample)
         if len(self.samples) % 10 == 0:
-            print(
+            say(
                 f"  full: {sample.done:>9,} refused  {stats.waiting} wait  rss {sample.rss:6.2f} MiB  fds {sample.fds}"
-                f"  tasks {sample.tasks}  threads {sample.threads}  mistakes {self.mistakes.counts.total()}",
-                flush=True,
+                f"  tasks {sample.tasks}  threads {sample.threads}  mistakes {self.mistakes.counts.total()}"
             )
 
 
@@ -150,10 +149,9 @@ async def _arrive(seconds: float, rng: random.Random) -> tuple[Waits, float]:
             pool.submit_nowait(asyncio.sleep, _JOB)
             following += rng.expovariate(_LOAD * _WORKERS / _JOB)
     pulse.stop()
-    print(
+    say(
         f"  at {_LOAD:.0%}: {waits.counts.total():,} jobs waited {waits.quantile(0.5)} ms (median), {waits.quantile(0.99)} ms"
-        f" (99 %), {waits.quantile(1)} ms at most; the loop was late by {pulse.worst * 1000:.0f} ms at worst",
-        flush=True,
+        f" (99 %), {waits.quantile(1)} ms at most; the loop was late by {pulse.worst * 1000:.0f} ms at worst"
     )
     return waits, pulse.worst
 

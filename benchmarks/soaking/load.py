@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirpool import JobState
 
-from .bars import Bar, Mistakes, Result, at_most, exactly
+from .bars import Bar, Mistakes, Result, at_most, exactly, say
 from .books import Books, WitnessedPool
 from .disturbances import GRACE, close, disturb
 from .gauges import Noise, Pulse, Sample, Samples, live_objects, take
@@ -244,11 +244,10 @@ class World:
         sample = take(self.ended)
         rate = self.ended / (time.perf_counter() - self._began)
         self.samples.add(sample)
-        print(
+        say(
             f"  {self.ended:>10,} jobs  {rate:7,.0f}/s  {self._pools:5,} pools  rss {sample.rss:6.2f} MiB  fds {sample.fds}"
             f"  tasks {sample.tasks:,}  threads {sample.threads}  loop late by {self.pulse.worst * 1000:,.0f} ms at worst"
-            f"  mistakes {self.mistakes.counts.total()}",
-            flush=True,
+            f"  mistakes {self.mistakes.counts.total()}"
         )
 
     def _look_into_the_garbage(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from weirpool import JobHandle, PoolClosed, PoolState, WorkerPool
 
-from .bars import Bar, Mistakes, Result, at_most, exactly
+from .bars import Bar, Mistakes, Result, at_most, exactly, say
 from .gauges import Noise, Samples, live_objects, take
 from .loops import drive, until
 
@@ -65,11 +65,10 @@ class Street:
             if number:
                 self.samples.add(sample)
             if number % 5 == 0:
-                print(
+                say(
                     f"  {sample.done:>8,} pools  {sample.done / (time.perf_counter() - began):6,.0f}/s  {self.jobs:9,} jobs"
                     f"  rss {sample.rss:6.2f} MiB  {sample.blocks:,} blocks  fds {sample.fds}  tasks {sample.tasks}"
-                    f"  threads {sample.threads}  mistakes {self.mistakes.counts.total()}",
-                    flush=True,
+                    f"  threads {sample.threads}  mistakes {self.mistakes.counts.total()}"
                 )
 
     async def _tenant(self, pools: int) -> None:

@@ -26,7 +26,7 @@ from weirpool.demo.client import Client
 from weirpool.demo.events import Event
 from weirpool.demo.journals import CLIENT, POOL, RECEIVER, Journal
 
-from .bars import Bar, Mistakes, Result, at_most
+from .bars import Bar, Mistakes, Result, at_most, say
 
 __all__ = ["soak"]
 
@@ -152,11 +152,10 @@ class Yard:
         self.accepted += len(accepted)
         self.delivered += len(delivered)
         self.unknown += len(unknown)
-        print(
+        say(
             f"  {self.ways.total():3} of {self.rounds}: {plan.way} after {plan.moment:.2f} s of load: {len(accepted):,}"
             f" accepted of {account.events:,}, {len(unknown)} under way at the end, {len(unknown & delivered)} of them with"
-            f" the receiver; gone after {ended_after:.2f} s  mistakes {self.mistakes.counts.total()}",
-            flush=True,
+            f" the receiver; gone after {ended_after:.2f} s  mistakes {self.mistakes.counts.total()}"
         )
 
 

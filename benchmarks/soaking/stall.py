@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from weirpool import JobHandle, JobState, WorkerPool
 
-from .bars import Mistakes, Result, at_most, exactly
+from .bars import Mistakes, Result, at_most, exactly, say
 from .gauges import Noise
 from .loops import drive, until
 
@@ -28,8 +28,9 @@ __all__ = ["soak"]
 
 _POOLS = 24
 _WORKERS = 8
-_LEAST_GRACE = 0.2  # seconds, of which half is left after a stall
-_SLACK = 0.1  # seconds, for two dozen pools on this machine
+_LEAST_GRACE = 0.3  # seconds, of which half is left after a stall
+_CLEANING = 0.3  # of the grace, at most
+_SLACK = 0.25  # seconds, for two dozen pools on a machine that others use, too
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Chore:
     """A job, and what was seen of it."""
 
     kind: str
-    seconds: float = 0.0
+    seconds: float = 0.0  # to work, or to clean up
     timeout: float | None = None
     entered: bool = False
     clean: bool = False
@@ -53,9 +54,8 @@ class Chore:
             try:
                 await asyncio.sleep(3600)
             finally:
-                for _ in range(5):
-                    await asyncio.sleep(0)
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0)
+                await asyncio.sleep(self.seconds)
                 self.clean = True
         else:
             while not self.released:
@@ -86,6 +86,7 @@ class Yard:
         self.cooperative = 0
         self.cleaned = 0
         self.over = -60.0
+        self._blocked = stall
 
     async def round(self) -> None:
         """Close all pools, and block the loop meanwhile."""
@@ -103,13 +104,16 @@ class Yard:
 
     def _block(self, pools: list[WorkerPool]) -> None:
         self.struck.update(pool.state.value for pool in pools)
+        began = time.perf_counter()
         time.sleep(self.stall)
+        self._blocked = time.perf_counter() - began
 
     async def _close(self, pools: list[WorkerPool], blow: asyncio.Event) -> None:
         rng, clock = self.rng, asyncio.get_running_loop().time
         grace = rng.uniform(_LEAST_GRACE, 1.5)
-        budget = grace + rng.choice((0.0, rng.uniform(0, 0.5), rng.uniform(0, self.stall + 1)))
-        chores = self._chores()
+        # The drain ends at once, soon before the stall or in it, or perhaps after it.
+        budget = grace + rng.choice((0.0, rng.uniform(0, 1.2) * self.moment, rng.uniform(0, self.stall + 1)))
+        chores = self._chores(grace)
         pool = WorkerPool(max_workers=_WORKERS, shutdown_timeout=budget, cancel_grace=grace)
         pools.append(pool)
         await pool.__aenter__()
@@ -119,16 +123,19 @@ class Yard:
         began = clock()
         report = await pool.aclose()
         took = clock() - began
-        self.over = max(self.over, took - budget - self.stall)
+        self.over = max(self.over, took - budget - self._blocked)
         self._judge(chores, report, hurried=took >= budget - grace)
         for chore in chores:
             chore.released = True
         await until(lambda: not pool.stats().strays)
 
-    def _chores(self) -> list[Chore]:
+    def _chores(self, grace: float) -> list[Chore]:
         rng = self.rng
         chores = [Chore("quick", rng.uniform(0, 0.2)) for _ in range(24)]
-        chores += [Chore("co-operative", timeout=rng.choice((None, rng.uniform(0.1, self.stall + 1)))) for _ in range(4)]
+        chores += [
+            Chore("co-operative", rng.uniform(0, _CLEANING) * grace, rng.choice((None, rng.uniform(0.1, self.stall + 1))))
+            for _ in range(4)
+        ]
         chores += [Chore("stubborn") for _ in range(rng.randrange(3))]
         rng.shuffle(chores)
         return chores
@@ -158,11 +165,10 @@ async def _run(rounds: int, stall: float, seed: int) -> Yard:
     for number in range(1, rounds + 1):
         began = time.perf_counter()
         await yard.round()
-        print(
+        say(
             f"  round {number} of {rounds}: {time.perf_counter() - began:4.1f} s, the loop blocked for {stall:g} of them from"
             f" {yard.moment:.2f} s on; latest closing {yard.over:+.3f} s from bound + stall"
-            f"  mistakes {yard.mistakes.counts.total()}",
-            flush=True,
+            f"  mistakes {yard.mistakes.counts.total()}"
         )
     return yard
 

@@ -86,20 +86,35 @@ class Ticket:
             del error, self  # or the traceback would hold the exception
 
 
+def _counted(fn: Callable[[Ticket], Awaitable[int]]) -> Callable[[Ticket], Awaitable[int]]:
+    """Count the jobs that are inside their function, whatever the pool says of how many run."""
+
+    async def counted(ticket: Ticket) -> int:
+        books = ticket.books
+        ticket.entered += 1
+        books.inside += 1
+        try:
+            return await fn(ticket)
+        finally:
+            books.inside -= 1
+
+    return counted
+
+
+@_counted
 async def _fine(ticket: Ticket) -> int:
-    ticket.entered += 1
     await asyncio.sleep(0)
     return ticket.token
 
 
+@_counted
 async def _slow(ticket: Ticket) -> int:
-    ticket.entered += 1
     await asyncio.sleep(0.005 + ticket.token % 16 / 1000)
     return ticket.token
 
 
+@_counted
 async def _fails(ticket: Ticket) -> int:
-    ticket.entered += 1
     await asyncio.sleep(0)
     ticket.throw(ValueError(ticket.token))
 
@@ -114,20 +129,20 @@ def _no_coroutine(ticket: Ticket) -> Any:
     return ticket.token
 
 
-async def _cancels_itself(ticket: Ticket) -> int:
-    ticket.entered += 1
+@_counted
+async def _cancels_itself(_ticket: Ticket) -> int:
     await asyncio.sleep(0)
     raise asyncio.CancelledError
 
 
+@_counted
 async def _hangs(ticket: Ticket) -> int:
-    ticket.entered += 1
     await _forever(ticket)
     return ticket.token
 
 
+@_counted
 async def _swallows_once(ticket: Ticket) -> int:
-    ticket.entered += 1
     try:
         await _forever(ticket)
     except asyncio.CancelledError:
@@ -135,8 +150,8 @@ async def _swallows_once(ticket: Ticket) -> int:
     return ticket.token
 
 
+@_counted
 async def _cleans_up(ticket: Ticket) -> int:
-    ticket.entered += 1
     try:
         await _forever(ticket)
     except asyncio.CancelledError:
@@ -145,8 +160,8 @@ async def _cleans_up(ticket: Ticket) -> int:
     return ticket.token
 
 
+@_counted
 async def _ignores(ticket: Ticket) -> int:
-    ticket.entered += 1
     while not ticket.released:
         try:
             await asyncio.sleep(0.01)
@@ -211,14 +226,14 @@ _UGLY: tuple[Callable[[], BaseException], ...] = (
 )
 
 
+@_counted
 async def _fails_uglily(ticket: Ticket) -> int:
-    ticket.entered += 1
     await asyncio.sleep(0)
     ticket.throw(_UGLY[ticket.token % len(_UGLY)]())
 
 
+@_counted
 async def _stops_the_loop(ticket: Ticket) -> int:
-    ticket.entered += 1
     await asyncio.sleep(0)
     ticket.books.stops += 1
     ticket.throw((_Interrupt, _Exit)[ticket.token % 2]())
@@ -247,7 +262,7 @@ class Kind:
 
 
 KINDS = (
-    Kind("fine", 85_000, _fine, JobState.SUCCEEDED),
+    Kind("fine", 85_090, _fine, JobState.SUCCEEDED),
     Kind("slow", 2_000, _slow, JobState.SUCCEEDED),
     Kind("fails", 5_000, _fails, JobState.FAILED),
     Kind("fails at once", 500, _fails_at_once, JobState.FAILED),
@@ -258,7 +273,7 @@ KINDS = (
     Kind("hangs", 2_000, _hangs, JobState.TIMED_OUT, timed=True),
     Kind("cleans up", 1_300, _cleans_up, JobState.TIMED_OUT, timed=True, cleans=True),
     Kind("swallows once", 1_000, _swallows_once, JobState.TIMED_OUT, timed=True, cleans=True, turns=True),
-    Kind("ignores", 190, _ignores, JobState.ABANDONED, timed=True),
+    Kind("ignores", 100, _ignores, JobState.ABANDONED, timed=True),
 )
 _CUMULATED = tuple(itertools.accumulate(kind.weight for kind in KINDS))
 
