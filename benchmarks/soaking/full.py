@@ -29,7 +29,7 @@ _WORKERS = 64
 _QUEUE = 256
 _JOB = 0.02  # seconds
 _LOAD = 0.8
-_WAIT = 20.0  # milliseconds that 99 % of the jobs wait at most, and as long as the loop was late
+_WAIT = 20.0  # milliseconds that 99 % of the jobs wait at most, and twice as long as the loop was late
 _SUBMITTERS = 200
 _PATIENCE = 0.2  # seconds
 _SAMPLES = 50
@@ -189,7 +189,7 @@ async def _run(seconds: float, seed: int) -> Result:
     sent = sum(submitter.sent for submitter in crowd.submitters)
     bars = [
         mistakes.bar(),
-        at_most(f"wait of 99 % of the jobs at {_LOAD:.0%} of capacity", waits.quantile(0.99), _WAIT + late * 1000, "ms"),
+        at_most(f"wait of 99 % of the jobs at {_LOAD:.0%} of capacity", waits.quantile(0.99), _WAIT + 2 * late * 1000, "ms"),
         exactly("cancellations seen by submitters, of those sent", crowd.refused["cancelled"], sent),
         exactly("jobs of the full pool that succeeded", report.succeeded, _WORKERS + _QUEUE),
         at_most("growth of memory while full", grown, NOISE, "MiB"),
