@@ -97,7 +97,7 @@ def run(part: str, options: argparse.Namespace) -> dict[str, Any]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"which of {', '.join(PARTS)} (all)")
-    parser.add_argument("--quick", action="store_true", help="a twentieth of a minute of each, for every push")
+    parser.add_argument("--quick", action="store_true", help="a few seconds of each, for every push")
     parser.add_argument("--jobs", type=int, help="how many jobs (10,000,000; quick: 100,000)")
     parser.add_argument("--pools", type=int, help="how many pools (100,000; quick: 4,000)")
     parser.add_argument("--full", type=float, help="for how long a pool is kept full, in seconds (600; quick: 2)")
