@@ -468,6 +468,21 @@ async def test_cancelling_a_waiting_submit_leaves_no_trace() -> None:
 # Cancellations that the pool did not ask for -----------------------------------------------------------------------------
 
 
+async def test_closing_the_coroutine_of_a_waiting_submit_leaves_no_trace() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None) as pool:
+        await pool.submit(gate)
+        waiting = pool.submit(echo, 1)
+        waiting.send(None)
+        assert pool.stats().waiting == 1
+        waiting.close()
+        assert pool.stats().waiting == 0
+        assert pool.stats().refused["cancelled"] == 1
+        gate.open()
+        assert await pool.run(echo, 2) == 2
+    assert adds_up(pool.report)
+
+
 async def test_a_job_that_raises_cancelled_error_by_itself_is_cancelled() -> None:
     async with WorkerPool() as pool:
         handle = await pool.submit(fail, asyncio.CancelledError("mine"))

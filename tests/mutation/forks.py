@@ -110,4 +110,12 @@ def _silence() -> Any:
 
 def run_pytest(arguments: Sequence[str], plugin: object) -> int:
     """Run pytest; meant for a fork."""
-    return int(pytest.main(["-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *arguments], plugins=[plugin]))
+    options = ["-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+    return int(pytest.main([*options, *arguments], plugins=[plugin, _Freezer()]))
+
+
+class _Freezer:
+    """Exempt what each test leaves from the garbage collections of the next: they take most of the time otherwise."""
+
+    def pytest_runtest_logfinish(self) -> None:
+        gc.freeze()

@@ -142,7 +142,7 @@ def _other_statements(statement: ast.stmt, names: frozenset[str]) -> Iterator[as
     match statement:
         case ast.AugAssign(op=op) if type(op) in _OTHER:
             yield _with(statement, op=_OTHER[type(op)]())
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.expr() as value) if not _says_no(value):
             yield ast.Return(value=ast.Constant(value=None))
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             kept = statement.decorator_list
@@ -153,6 +153,10 @@ def _other_statements(statement: ast.stmt, names: frozenset[str]) -> Iterator[as
                 for index in range(len(keyword_owner.keywords)):
                     fewer = _with(keyword_owner, keywords=_without(keyword_owner.keywords, index))
                     yield _with(statement, decorator_list=[fewer if d is keyword_owner else d for d in kept])
+
+
+def _says_no(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and (value.value is None or value.value is False)
 
 
 def _other_kinds(handler: ast.ExceptHandler) -> Iterator[ast.expr]:
