@@ -45,8 +45,9 @@ def main() -> int:
     if not options.report:
         warm()
         selection = Selection(options.store / "selection.json")
-        killed = {name for name, result in _read(results).items() if result["verdict"] == "killed"}
-        to_try = [mutant for mutant in wanted if mutant.id not in killed]
+        known = {name: result["verdict"] for name, result in _read(results).items()}
+        to_try = [mutant for mutant in wanted if known.get(mutant.id) != "killed"]
+        to_try.sort(key=lambda mutant: mutant.id in known)  # those that survived once more, but last
         print(f"{len(wanted)} mutants, {len(to_try)} to try, {len(selection.tests)} tests", flush=True)
         lanes = [
             get_context("fork").Process(target=_lane, args=(to_try[lane :: options.jobs], selection, results))

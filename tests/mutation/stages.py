@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _NEAREST = 15
 _SLOWER = 10  # a mutant that makes a test so many times slower than it was
-_AT_LEAST = 4.0  # seconds, and not by less than this, hangs
+_AT_LEAST = 5.0  # seconds, and not by less than this, hangs
 _START = 15.0
 
 
@@ -57,15 +57,22 @@ def judge(mutant: Mutant, plan: Iterator[Stage]) -> tuple[str, str, str | None]:
     name = ""
     for stage in plan:
         name = stage.name
-        try:
-            noticed = in_fork(stage.limit, partial(_attempt, mutant, stage))
-        except TimeoutError:
-            noticed = "hangs"
-        except EOFError:
-            noticed = "kills the process"
+        noticed = _tried(mutant, stage)
         if noticed is not None:
             return "killed", name, noticed
     return "survived", name, None
+
+
+def _tried(mutant: Mutant, stage: Stage) -> str | None:
+    for limit in (stage.limit, 3 * stage.limit):  # on a busy machine, a fork may get nowhere for a while
+        try:
+            noticed: str | None = in_fork(limit, partial(_attempt, mutant, stage))
+        except TimeoutError:
+            continue
+        except EOFError:
+            return "kills the process"
+        return noticed
+    return "hangs"
 
 
 def _attempt(mutant: Mutant, stage: Stage, tell: Callable[[str], None]) -> None:
@@ -89,7 +96,7 @@ class _Noticer:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:  # do not wait for its teardown, which may hang
-            self.tell(report.nodeid)
+            self.tell(f"{report.nodeid}{' (hangs)' if 'Timeout (>' in report.longreprtext else ''}")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
