@@ -17,7 +17,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.mutation.forks import warm
+import pytest
+
+from tests.mutation.forks import run_pytest, silence, test_files, warm
 from tests.mutation.judged import judgements
 from tests.mutation.mutants import ROOT, Mutant, modules, mutants
 from tests.mutation.selection import Selection
@@ -50,7 +52,7 @@ def main() -> int:
         to_try.sort(key=lambda mutant: mutant.id in known)  # those that survived once more, but last
         print(f"{len(wanted)} mutants, {len(to_try)} to try, {len(selection.tests)} tests", flush=True)
         lanes = [
-            get_context("fork").Process(target=_lane, args=(to_try[lane :: options.jobs], selection, results))
+            get_context("fork").Process(target=_Lane(to_try[lane :: options.jobs], selection, results))
             for lane in range(options.jobs)
         ]
         for lane in lanes:
@@ -72,15 +74,45 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _lane(to_try: Sequence[Mutant], selection: Selection, results: Path) -> None:
-    os.nice(10)
-    kills: Counter[tuple[str, str]] = Counter()
-    for mutant in to_try:
-        near = Counter({test: n for (scope, test), n in kills.items() if scope == mutant.scope})
+class _Lane:
+    """Try some mutants, one after the other.
+
+    Most differ in the body of a function, and are tried in forks of a process in which pytest has collected all tests: its
+    session forks instead of running them. For the others weirpool has to be imported anew, and the tests after it.
+    """
+
+    def __init__(self, to_try: Sequence[Mutant], selection: Selection, results: Path) -> None:
+        self.to_try = to_try
+        self.selection = selection
+        self.results = results
+        self.kills: Counter[tuple[str, str]] = Counter()
+        self.out = os.fdopen(os.dup(1), "w")
+
+    def __call__(self) -> None:
+        os.nice(10)
+        self.pid = os.getpid()
+        for mutant in self.to_try:
+            if mutant.function is None:
+                self._try(mutant, None)
+        with silence():
+            run_pytest(test_files(), self)
+        os._exit(0)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        if os.getpid() != self.pid:
+            return None  # in a fork: run what there is to run
+        for mutant in self.to_try:
+            if mutant.function is not None:
+                self._try(mutant, session)
+        return True
+
+    def _try(self, mutant: Mutant, session: pytest.Session | None) -> None:
+        kills = Counter({test: n for (scope, test), n in self.kills.items() if scope == mutant.scope})
         since = time.monotonic()
-        verdict, stage, by = judge(mutant, stages(mutant, selection, near))
+        verdict, stage, by = judge(mutant, stages(mutant, self.selection, kills, session))
         if by is not None:
-            kills[mutant.scope, by] += 1
+            self.kills[mutant.scope, by] += 1
         result = {
             "id": mutant.id,
             "in": mutant.scope,
@@ -91,10 +123,10 @@ def _lane(to_try: Sequence[Mutant], selection: Selection, results: Path) -> None
             "by": by,
             "seconds": round(time.monotonic() - since, 2),
         }
-        with results.open("a") as file:
+        with self.results.open("a") as file:
             file.write(json.dumps(result) + "\n")
         if verdict != "killed":
-            print(mutant, flush=True)
+            print(mutant, file=self.out, flush=True)
 
 
 def _read(results: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import importlib
 import multiprocessing
 import os
 import resource
+import selectors
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def warm() -> None:
     sys.path.insert(0, str(SOURCE.parent))
     os.chdir(ROOT)
     os.environ.pop("CI", None)
-    with _silence():
+    with silence():
         pytest.main(["--version", "--version"])
     for name in ("anyio._backends._asyncio", "hypothesis.strategies", "opentelemetry.sdk.trace"):
         importlib.import_module(name)
@@ -80,7 +81,7 @@ def _fork(sender: Connection, call: Callable[[Callable[[Any], None]], Any]) -> N
     os.setpgid(0, 0)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     try:
-        with _silence():
+        with silence():
             tell(call(tell))
     finally:
         _end()
@@ -92,7 +93,8 @@ def _end() -> None:
 
 
 @contextlib.contextmanager
-def _silence() -> Any:
+def silence() -> Any:
+    """Let nothing be heard of what is printed meanwhile."""
     kept = os.dup(1), os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -108,10 +110,15 @@ def _silence() -> Any:
             os.close(fd)
 
 
+def test_files() -> list[str]:
+    """Name the files whose tests execute mutants."""
+    return [f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_*.py")) if path.name not in NOT_HERE]
+
+
 def run_pytest(arguments: Sequence[str], plugin: object) -> int:
-    """Run pytest; meant for a fork."""
+    """Run pytest, once in a process."""
     options = ["-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-    return int(pytest.main([*options, *arguments], plugins=[plugin, _Freezer()]))
+    return int(pytest.main([*options, *arguments], plugins=[plugin, _Freezer(), _Impatience()]))
 
 
 class _Freezer:
@@ -119,3 +126,23 @@ class _Freezer:
 
     def pytest_runtest_logfinish(self) -> None:
         gc.freeze()
+
+
+class _Impatience:
+    """Fail a test in virtual time whose loop waits for nothing that could ever happen, instead of waiting with it."""
+
+    def __init__(self) -> None:
+        self.virtual = False
+        original = selectors.DefaultSelector.select
+
+        def select(selector: Any, timeout: float | None = None) -> Any:
+            if timeout is not None or not self.virtual:
+                return original(selector, timeout)
+            events = original(selector, 0.5)
+            assert events, "a deadlock"
+            return events
+
+        selectors.DefaultSelector.select = select  # type: ignore[assignment, method-assign]
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        self.virtual = item.get_closest_marker("realtime") is None

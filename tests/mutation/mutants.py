@@ -7,17 +7,18 @@ import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import inspect
 import marshal
 import sys
+import types
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.mutation.operators import Change, changes
 
 if TYPE_CHECKING:
-    import types
     from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ class Mutant:
         nth: which one it is of several that read the same.
         lines: the lines whose execution may show the difference.
         scope_lines: the lines of the function that it is in, if it is in one.
+        function: the outermost function that it is in the body of, if it is in one.
     """
 
     module: str
@@ -45,6 +47,7 @@ class Mutant:
     nth: int
     lines: range
     scope_lines: range
+    function: str | None
     tree: ast.Module
     change: Change
 
@@ -58,10 +61,25 @@ class Mutant:
         return f"{self.id} {self.scope}, line {self.lines.start}\n  - {self.was}\n  + {self.now}"
 
     def install(self) -> None:
-        """Have this imported instead of the module, in this process from now on."""
+        """Have this in the module's stead, in this process from now on.
+
+        In a module that is there already, a function gets another body; which only works for what has a `function`.
+        """
         self.change.apply()
         path = str(SOURCE / f"{self.module}.py")
-        sys.meta_path.insert(0, _Finder(f"weirpool.{self.module}", path, compile(self.tree, path, "exec")))
+        code = compile(self.tree, path, "exec")
+        module = sys.modules.get(f"weirpool.{self.module}")
+        if module is None:
+            sys.meta_path.insert(0, _Finder(f"weirpool.{self.module}", path, code))
+            return
+        assert self.function is not None
+        function: Any = module
+        for name in self.function.split("."):
+            function = vars(function)[name]
+        function = getattr(function, "fget", None) or getattr(function, "__func__", function)
+        new = _code(code, self.function)
+        kept = function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE  # set by types.coroutine
+        function.__code__ = new.replace(co_flags=new.co_flags | kept)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -92,28 +110,49 @@ def modules() -> list[str]:
 
 def mutants(module: str, source: str | None = None) -> Iterator[Mutant]:
     """Make every mutant of a module that does not compile to the same code."""
-    text = (SOURCE / f"{module}.py").read_text() if source is None else source
-    tree = ast.parse(text)
-    original = marshal.dumps(compile(tree, module, "exec"))
+    tree = ast.parse((SOURCE / f"{module}.py").read_text() if source is None else source)
+    original = compile(tree, module, "exec")
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     seen: Counter[tuple[str, str, str]] = Counter()
     for change in list(changes(tree)):
-        was = _line(change, change.statement)
+        was = _line(change.statement)
         change.apply()
-        now = _line(change, change.new if change.node is change.statement else change.statement)
-        same = marshal.dumps(compile(tree, module, "exec")) == original
+        now = _line(change.new if change.node is change.statement else change.statement)
+        code = compile(tree, module, "exec")
         change.undo()
-        if same:
+        if marshal.dumps(code) == marshal.dumps(original):
             continue
         scope = module + change.scope
         seen[scope, was, now] += 1
         lines = _lines(change.node)
         around = [range(f.lineno, (f.end_lineno or f.lineno) + 1) for f in functions]
         inside = min((r for r in around if lines.start in r), key=len, default=range(0))
-        yield Mutant(module, scope, was, now, seen[scope, was, now], lines, inside, tree, change)
+        function = _function(tree, change.scope)
+        if function is not None and _code(code, function).co_freevars != _code(original, function).co_freevars:
+            function = None  # a function can't get a body with other ones
+        yield Mutant(module, scope, was, now, seen[scope, was, now], lines, inside, function, tree, change)
 
 
-def _line(change: Change, node: ast.AST) -> str:
+def _function(tree: ast.Module, scope: str) -> str | None:
+    """Return the outermost function of a scope."""
+    body, path = tree.body, ""
+    for name in scope.split(".")[1:]:
+        (node,) = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and n.name == name]
+        path = f"{path}.{name}" if path else name
+        if not isinstance(node, ast.ClassDef):
+            return path
+        body = node.body
+    return None
+
+
+def _code(code: types.CodeType, path: str) -> types.CodeType:
+    """Find the code of a function in that of its module."""
+    for name in path.split("."):
+        (code,) = [part for part in code.co_consts if isinstance(part, types.CodeType) and part.co_name == name]
+    return code
+
+
+def _line(node: ast.AST) -> str:
     """Write a statement in one line: of a compound one only its head, with decorators if it has any."""
     written = ast.unparse(node).strip().splitlines()
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -6,17 +6,17 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.mutation.forks import NOT_HERE, in_fork, run_pytest
+from tests.mutation.forks import in_fork, run_pytest, test_files
 from tests.mutation.mutants import ROOT, SOURCE
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Generator
 
     from tests.mutation.mutants import Mutant
@@ -33,10 +33,9 @@ class Selection:
 
     def __init__(self, store: Path) -> None:
         known: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
-        files = [path for path in sorted((ROOT / "tests").glob("test_*.py")) if path.name not in NOT_HERE]
         common = _digest(*sorted(SOURCE.glob("*.py")), ROOT / "tests" / "conftest.py", ROOT / "tests" / "support.py")
         self.tests: dict[str, Any] = {}
-        for path in files:
+        for path in (ROOT / name for name in test_files()):
             digest = common + _digest(path)
             entry = known.get(path.name)
             if entry is None or entry["digest"] != digest:
@@ -46,18 +45,22 @@ class Selection:
                 entry = known[path.name] = {"digest": digest, "tests": tests}
                 store.write_text(json.dumps(known))
             self.tests |= entry["tests"]
+        self._executed = Counter(
+            (module, line) for test in self.tests for module, lines in self._lines(test).items() for line in lines
+        )
 
     def of(self, mutant: Mutant, kills: Counter[str]) -> list[str]:
         """Return the tests that execute a mutant, the likeliest to notice it first.
 
-        Those are the ones that noticed others of the same function, then the quick ones that execute few other lines. What
-        is executed on import only concerns whoever executes the function around it, or else any line of the module.
+        Those are the ones that noticed others of the same function, then the quick ones that execute lines of the module that
+        few others do. What is executed on import only concerns whoever executes the function around it, or else any line of
+        the module.
         """
         found: list[str] = []
         for lines in (mutant.lines, mutant.scope_lines, range(1, 100_000)):
             found = found or [test for test in self.tests if any(n in lines for n in self._lines(test).get(mutant.module, ()))]
         found = found or list(self.tests)
-        return sorted(found, key=lambda test: (-kills[test], self._cost(test)))
+        return sorted(found, key=lambda test: (-kills[test], self._cost(test, mutant.module)))
 
     def seconds(self, test: str) -> float:
         """Return how long a test takes."""
@@ -67,8 +70,9 @@ class Selection:
         lines: dict[str, list[int]] = self.tests[test]["lines"]
         return lines
 
-    def _cost(self, test: str) -> float:
-        return (0.005 + self.seconds(test)) * (100 + sum(map(len, self._lines(test).values())))
+    def _cost(self, test: str, module: str) -> float:
+        rarity = sum(1 / self._executed[module, line] for line in self._lines(test).get(module, ()))
+        return (0.01 + self.seconds(test)) / (0.01 + rarity)
 
 
 def _digest(*paths: Path) -> str:

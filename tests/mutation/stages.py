@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.mutation.mutants import Mutant
     from tests.mutation.selection import Selection
 
-_NEAREST = 15
+_NEAREST = 20
 _SLOWER = 10  # a mutant that makes a test so many times slower than it was
 _AT_LEAST = 5.0  # seconds, and not by less than this, hangs
 _START = 15.0
@@ -42,14 +42,23 @@ class Stage:
     attempt: Callable[[Callable[[str], None]], None]
 
 
-def stages(mutant: Mutant, selection: Selection, kills: Counter[str]) -> Iterator[Stage]:
-    """Plan what is tried on a mutant: the nearest tests, which nearly always do, and then the others that execute it."""
+def stages(
+    mutant: Mutant, selection: Selection, kills: Counter[str], session: pytest.Session | None = None
+) -> Iterator[Stage]:
+    """Plan what is tried on a mutant: the nearest tests, which mostly notice it, and then the others that execute it.
+
+    Args:
+        mutant: the mutant.
+        selection: knows the tests.
+        kills: how many other mutants of the same function each test has noticed.
+        session: the session of pytest that runs, which has collected all tests; None: one must be made in the fork.
+    """
     tests = selection.of(mutant, kills)
     for name, some in (("nearest tests", tests[:_NEAREST]), ("other tests", tests[_NEAREST:])):
         if some:
             limits = {test: max(_AT_LEAST, _SLOWER * selection.seconds(test)) for test in some}
             expected = sum(map(selection.seconds, some))
-            yield Stage(name, _START + 4 * expected, partial(_notice, some, limits))
+            yield Stage(name, _START + 4 * expected, partial(_notice, session, some, limits))
 
 
 def judge(mutant: Mutant, plan: Iterator[Stage]) -> tuple[str, str, str | None]:
@@ -80,8 +89,8 @@ def _attempt(mutant: Mutant, stage: Stage, tell: Callable[[str], None]) -> None:
     stage.attempt(tell)
 
 
-class _Noticer:
-    """Give each test its own time, in the order that was asked for, and tell of the first that fails."""
+class Noticer:
+    """Run some tests of a pytest session, in the order that was asked for, and tell of the first that fails."""
 
     def __init__(self, tests: list[str], limits: dict[str, float], tell: Callable[[str], None]) -> None:
         self.order = {test: index for index, test in enumerate(tests)}
@@ -103,8 +112,13 @@ class _Noticer:
             self.tell(f"collecting {report.nodeid}")
 
 
-def _notice(tests: list[str], limits: dict[str, float], tell: Callable[[str], None]) -> None:
-    files = sorted({test.split("::")[0] for test in tests})
-    code = run_pytest(tests if len(tests) <= _NEAREST else files, _Noticer(tests, limits, tell))
-    if code != 0:
-        tell(f"pytest ended with {code}")
+def _notice(session: pytest.Session | None, tests: list[str], limits: dict[str, float], tell: Callable[[str], None]) -> None:
+    noticer = Noticer(tests, limits, tell)
+    if session is None:
+        code = run_pytest(sorted({test.split("::")[0] for test in tests}), noticer)
+        if code != 0:
+            tell(f"pytest ended with {code}")
+    else:
+        noticer.pytest_collection_modifyitems(session.items)
+        session.config.pluginmanager.register(noticer)
+        session.config.hook.pytest_runtestloop(session=session)
