@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
-from weirpool import JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
+from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
 from weirpool._runner import primed
-from weirpool.events import Observer, PoolMoved
+from weirpool.events import JobEnded, JobStarted, Observer, PoolMoved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -50,22 +50,36 @@ async def test_a_pool_that_is_closed_while_it_is_being_opened_is_closed() -> Non
             await opening
 
 
-async def test_a_pool_that_could_not_be_opened_can_be_opened_later() -> None:
+@pytest.mark.parametrize("error", [LookupError("no tasks today"), KeyboardInterrupt("no tasks today")])
+async def test_a_pool_that_could_not_be_opened_can_be_opened_later(error: BaseException) -> None:
     loop = asyncio.get_running_loop()
     factory = loop.get_task_factory()
 
     def broken(*_: Any, **__: Any) -> Any:
-        raise LookupError("no tasks today")
+        raise error
 
     pool = WorkerPool()
     loop.set_task_factory(broken)
     try:
-        with pytest.raises(LookupError, match="no tasks today"):
+        with pytest.raises(type(error), match="no tasks today"):
             await pool.__aenter__()
     finally:
         loop.set_task_factory(factory)
     async with pool:
         assert await pool.run(echo, 1) == 1
+
+
+class Starts(Observer):
+    """Note who is started, and see that nobody else is said to have run."""
+
+    def __init__(self, started: list[int]) -> None:
+        self.started = started
+
+    def job_started(self, event: JobStarted) -> None:
+        self.started.append(event.id)
+
+    def job_ended(self, event: JobEnded) -> None:
+        assert (event.ran_for is not None) is (event.id in self.started)
 
 
 # Time ---------------------------------------------------------------------------------------------------------------------
@@ -78,7 +92,8 @@ async def test_a_job_whose_deadline_has_passed_is_not_started_though_its_timer_i
     async def blocks() -> None:
         time.sleep(0.05)
 
-    async with WorkerPool(max_workers=1) as pool:
+    started: list[int] = []
+    async with WorkerPool(max_workers=1, observers=[Starts(started)]) as pool:
         first = await pool.submit(blocks)
         late = await pool.submit(echo, 1, deadline=asyncio.get_running_loop().time() + 0.01)
         await first
@@ -86,6 +101,92 @@ async def test_a_job_whose_deadline_has_passed_is_not_started_though_its_timer_i
             await late
         assert caught.value.phase == "queued"
         assert balanced(pool)
+    assert started == [1]
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_job_that_gets_a_place_in_the_moment_of_its_deadline_is_not_started(later: bool) -> None:
+    started: list[int] = []
+    loop = asyncio.get_running_loop()
+    async with WorkerPool(max_workers=1, observers=[Starts(started)]) as pool:
+        gate = asyncio.Event()
+        at = loop.time() + 0.1
+        if not later:
+            loop.call_at(at, gate.set)
+        await pool.submit(gate.wait)
+        late = await pool.submit(echo, 1, deadline=at)
+        if later:
+            loop.call_at(at, gate.set)
+        with pytest.raises(JobTimeout):
+            await late
+    assert started == [1]
+
+
+@pytest.fixture
+async def early(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Have the pool's own timer fire once so much earlier than asyncio's for the same time, as some loops do."""
+    loop: Any = asyncio.get_running_loop()
+    call_at = loop.call_at
+    seen: list[str] = []
+
+    def hasty(when: float, callback: Callable[..., Any], *args: Any, **options: Any) -> asyncio.TimerHandle:
+        seen.append(callback.__name__)
+        if callback.__name__ == "_look" and seen.count("_look") == 1:
+            when -= 0.002
+        handle: asyncio.TimerHandle = call_at(when, callback, *args, **options)
+        return handle
+
+    monkeypatch.setattr(loop, "call_at", hasty)
+    return 0.002
+
+
+@pytest.mark.virtual
+@pytest.mark.complains
+async def test_a_job_whose_deadline_the_pool_sees_early_has_its_grace_from_the_deadline_on(early: float, clock: Clock) -> None:
+    job = Stubborn()
+    async with WorkerPool(cancel_grace=0.2) as pool:
+        clock.start()
+        handle = await pool.submit(job, timeout=0.1)
+        await handle.wait()
+        assert 0.3 - early <= clock.passed <= 0.3 + early
+        assert job.cancellations == 1
+        with pytest.raises(JobTimeout):
+            await handle
+        await job.release()
+
+
+@pytest.mark.virtual
+@pytest.mark.complains
+async def test_a_job_that_is_cancelled_just_when_the_pool_sees_its_deadline_early_has_all_its_grace(
+    early: float, clock: Clock
+) -> None:
+    job, loop = Stubborn(), asyncio.get_running_loop()
+    async with WorkerPool(cancel_grace=0.2) as pool:
+        clock.start()
+        handle = await pool.submit(job, timeout=0.1)
+        await turns()
+        loop.call_at(loop.time() + 0.1 - early, handle.cancel)
+        await handle.wait()
+        assert 0.3 - 3 * early <= clock.passed <= 0.3
+        assert job.cancellations == 1
+        with pytest.raises(JobCancelled):
+            await handle
+        await job.release()
+
+
+@pytest.mark.virtual
+async def test_a_job_that_ends_just_when_the_pool_sees_its_deadline_early_leaves_an_idle_pool_without_a_timer(
+    early: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, gate = asyncio.get_running_loop(), asyncio.Event()
+    async with WorkerPool() as pool:
+        loop.call_at(loop.time() + 0.1 - early, gate.set)
+        assert await pool.run(gate.wait, timeout=0.1) is True
+        armed = []
+        monkeypatch.setattr(loop, "call_at", lambda *args, **options: armed.append(args))
+        await turns()
+        assert armed == []
+        monkeypatch.undo()
 
 
 @pytest.mark.complains

@@ -138,6 +138,16 @@ async def test_awaiters_of_one_handle_get_errors_of_their_own() -> None:
     assert str(first) == str(second)
 
 
+async def test_what_an_awaiter_was_handling_shows_in_the_error_that_it_gets() -> None:
+    async with WorkerPool() as pool:
+        handle = await pool.submit(sleep, FOREVER, timeout=0.01)
+        await handle.wait()
+        with pytest.raises(JobTimeout) as caught:
+            await handle
+    assert caught.value.__cause__ is None
+    assert not caught.value.__suppress_context__
+
+
 async def test_errors_that_really_happened_can_be_sent_to_another_process() -> None:
     gate = Gate()
     errors: list[BaseException] = []

@@ -247,6 +247,17 @@ async def test_observers_hear_why_each_submission_was_refused() -> None:
     assert [event.id for event in ears.of(JobAccepted)] == [1]
 
 
+async def test_a_pool_that_has_nothing_to_cancel_does_not_move_to_cancelling() -> None:
+    ears = Recorder()
+    pool = WorkerPool(observers=[ears])
+    await pool.__aenter__()
+    closing = asyncio.create_task(pool.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert [event.now for event in ears.of(PoolMoved)] == [OPEN, DRAINING, CLOSED]
+
+
 @pytest.mark.complains
 async def test_observers_hear_each_move_of_the_pool_once() -> None:
     ears = Recorder()

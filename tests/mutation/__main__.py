@@ -28,6 +28,8 @@ from tests.mutation.stages import judge, stages
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_NICE = 5
+
 
 def main() -> int:
     """Run the command."""
@@ -51,14 +53,15 @@ def main() -> int:
         to_try = [mutant for mutant in wanted if known.get(mutant.id) != "killed"]
         to_try.sort(key=lambda mutant: mutant.id in known)  # those that survived once more, but last
         print(f"{len(wanted)} mutants, {len(to_try)} to try, {len(selection.tests)} tests", flush=True)
-        lanes = [
-            get_context("fork").Process(target=_Lane(to_try[lane :: options.jobs], selection, results))
-            for lane in range(options.jobs)
-        ]
-        for lane in lanes:
-            lane.start()
-        for lane in lanes:
-            lane.join()
+        anew = [mutant for mutant in to_try if mutant.function is None or selection.imported_by(mutant)]
+        in_session = [mutant for mutant in to_try if mutant not in anew]
+        for some, work in ((in_session, _Lane.in_session), (anew, _Lane.anew)):
+            lanes = [_Lane(some[lane :: options.jobs], selection, results) for lane in range(options.jobs)]
+            processes = [get_context("fork").Process(target=work, args=(lane,)) for lane in lanes]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join()
     return _report(wanted, _read(results), complete=not (options.only or options.sample))
 
 
@@ -77,8 +80,8 @@ def _options() -> argparse.Namespace:
 class _Lane:
     """Try some mutants, one after the other.
 
-    Most differ in the body of a function, and are tried in forks of a process in which pytest has collected all tests: its
-    session forks instead of running them. For the others weirpool has to be imported anew, and the tests after it.
+    Most differ in what is executed when a test runs, and are tried in forks of a process in which pytest has collected all
+    tests: its session forks instead of running them. The others are executed on import: weirpool has to be imported anew.
     """
 
     def __init__(self, to_try: Sequence[Mutant], selection: Selection, results: Path) -> None:
@@ -87,24 +90,26 @@ class _Lane:
         self.results = results
         self.kills: Counter[tuple[str, str]] = Counter()
         self.out = os.fdopen(os.dup(1), "w")
+        self.pid = 0
 
-    def __call__(self) -> None:
-        os.nice(10)
-        self.pid = os.getpid()
+    def anew(self) -> None:
+        os.nice(_NICE)
         for mutant in self.to_try:
-            if mutant.function is None:
-                self._try(mutant, None)
+            self._try(mutant, None)
+
+    def in_session(self) -> None:
+        os.nice(_NICE)
+        self.pid = os.getpid()
         with silence():
             run_pytest(test_files(), self)
-        os._exit(0)
+        os._exit(0)  # without the garbage of a session that has run nothing
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         if os.getpid() != self.pid:
             return None  # in a fork: run what there is to run
         for mutant in self.to_try:
-            if mutant.function is not None:
-                self._try(mutant, session)
+            self._try(mutant, session)
         return True
 
     def _try(self, mutant: Mutant, session: pytest.Session | None) -> None:

@@ -35,16 +35,19 @@ class Selection:
         known: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
         common = _digest(*sorted(SOURCE.glob("*.py")), ROOT / "tests" / "conftest.py", ROOT / "tests" / "support.py")
         self.tests: dict[str, Any] = {}
+        self._importing: dict[tuple[str, int], set[str]] = {}
         for path in (ROOT / name for name in test_files()):
             digest = common + _digest(path)
             entry = known.get(path.name)
             if entry is None or entry["digest"] != digest:
-                tests, failed = in_fork(_LIMIT, partial(_measure, path))
-                if failed:
-                    raise SystemExit("these tests fail without any mutant:\n" + "\n".join(failed))
-                entry = known[path.name] = {"digest": digest, "tests": tests}
+                entry = known[path.name] = in_fork(_LIMIT, partial(_measure, path)) | {"digest": digest}
+                if entry["failed"]:
+                    raise SystemExit("these tests fail without any mutant:\n" + "\n".join(entry["failed"]))
                 store.write_text(json.dumps(known))
             self.tests |= entry["tests"]
+            for module, lines in entry["importing"].items():
+                for line in lines:
+                    self._importing.setdefault((module, line), set()).update(entry["tests"])
         self._executed = Counter(
             (module, line) for test in self.tests for module, lines in self._lines(test).items() for line in lines
         )
@@ -56,11 +59,17 @@ class Selection:
         few others do. What is executed on import only concerns whoever executes the function around it, or else any line of
         the module.
         """
-        found: list[str] = []
+        found = list(self.imported_by(mutant))
         for lines in (mutant.lines, mutant.scope_lines, range(1, 100_000)):
-            found = found or [test for test in self.tests if any(n in lines for n in self._lines(test).get(mutant.module, ()))]
-        found = found or list(self.tests)
-        return sorted(found, key=lambda test: (-kills[test], self._cost(test, mutant.module)))
+            found += [test for test in self.tests if any(n in lines for n in self._lines(test).get(mutant.module, ()))]
+            if found:
+                break
+        return sorted(set(found or self.tests), key=lambda test: (-kills[test], self._cost(test, mutant.module)))
+
+    def imported_by(self, mutant: Mutant) -> set[str]:
+        """Return the tests of those files which execute a mutant, or the function that it heads, when they are imported."""
+        lines = mutant.scope_lines[1:] if mutant.function is None else mutant.lines
+        return set().union(*(self._importing.get((mutant.module, line), ()) for line in lines))
 
     def seconds(self, test: str) -> float:
         """Return how long a test takes."""
@@ -103,7 +112,7 @@ class _Recorder:
             self.seconds.pop(report.nodeid, None)
 
 
-def _measure(path: Path, _: object) -> tuple[dict[str, Any], list[str]]:
+def _measure(path: Path, _: object) -> dict[str, Any]:
     os.environ["COVERAGE_CORE"] = "ctrace"  # the one that knows contexts
     import coverage
 
@@ -112,13 +121,16 @@ def _measure(path: Path, _: object) -> tuple[dict[str, Any], list[str]]:
     recorder = _Recorder(cov)
     code = run_pytest([str(path)], recorder)
     cov.stop()
-    if code not in {0, 5} or recorder.failed:
-        return {}, recorder.failed or [f"{path}: pytest ended with {code}"]
+    if code not in {0, 5}:
+        recorder.failed.append(f"{path}: pytest ended with {code}")
+    importing: dict[str, list[int]] = {}
     tests: dict[str, Any] = {test: {"seconds": round(seconds, 3), "lines": {}} for test, seconds in recorder.seconds.items()}
     data = cov.get_data()
     for file in data.measured_files():
         for line, names in data.contexts_by_lineno(file).items():
             for name in names:
-                if name in tests:
+                if not name:
+                    importing.setdefault(Path(file).stem, []).append(line)
+                elif name in tests:
                     tests[name]["lines"].setdefault(Path(file).stem, []).append(line)
-    return tests, []
+    return {"tests": tests, "importing": importing, "failed": recorder.failed}
