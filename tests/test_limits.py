@@ -91,3 +91,17 @@ def test_a_value_is_shown_whole_up_to_eighty_characters_and_cut_to_as_many_beyon
     fits, does_not = "x" * 78, "x" * 79  # with their quotes: 80 and 81
     assert f"got {fits!r} (str)" in refusal("max_workers", fits)
     assert f"got '{'x' * 76}... (str)" in refusal("max_workers", does_not)
+
+
+def test_the_limits_that_are_not_given_are_those_of_the_documentation() -> None:
+    stats = WorkerPool().stats()
+    assert (stats.name, stats.max_workers, stats.queue_size) == ("pool", 100, 1000)
+
+
+@pytest.mark.realtime
+async def test_submitting_to_a_pool_that_was_never_entered_or_from_elsewhere_says_that_it_was_submitting() -> None:
+    with pytest.raises(RuntimeError, match=r"^submitting needs a pool that was entered"):
+        WorkerPool().submit_nowait(echo, 1)
+    async with WorkerPool() as pool:
+        with pytest.raises(RuntimeError, match=r"^submitting was called from a place where no event loop runs"):
+            await asyncio.to_thread(pool.submit_nowait, echo, 1)

@@ -59,6 +59,21 @@ async def test_a_tighter_timeout_counts_even_if_it_comes_from_within_the_step_th
     await job.release()
 
 
+@pytest.mark.complains
+async def test_a_looser_timeout_that_comes_while_jobs_are_being_cancelled_does_not_count(clock: Clock) -> None:
+    job = Stubborn()
+    async with WorkerPool(cancel_grace=1) as pool:
+        await pool.submit(job)
+        clock.start()
+        first = asyncio.create_task(pool.aclose(timeout=0.4))
+        await asyncio.sleep(0.1)
+        assert pool.state is PoolState.CANCELLING
+        await pool.aclose(timeout=3)
+        assert clock.shows(0.4)
+        await first
+    await job.release()
+
+
 async def test_several_who_close_at_once_all_get_the_same_report(clock: Clock) -> None:
     async with WorkerPool() as pool:
         await pool.submit(sleep, 0.2)

@@ -552,6 +552,17 @@ async def test_no_timer_is_left_after_closing(load: Any) -> None:
         assert set(live_timers()) <= set(before)
 
 
+@pytest.mark.complains
+async def test_no_timer_is_left_after_closing_a_pool_with_nothing_but_a_stray() -> None:
+    before, job = live_timers(), Stubborn()
+    async with WorkerPool(cancel_grace=0.01) as pool:
+        handle = await pool.submit(job, timeout=0.01)
+        await handle.wait()
+        await pool.aclose()
+        assert set(live_timers()) <= set(before)
+    await job.release()
+
+
 async def test_no_timer_is_left_after_closing_with_less_and_less_patience() -> None:
     before = live_timers()
     gate = Gate()

@@ -344,6 +344,9 @@ async def test_a_pool_knows_how_many_deadlines_wait_in_its_queue_whichever_way_j
         for handle in handles[1:]:
             assert handle.exception() is not None
         stays = await pool.submit(sleep, 1, deadline=loop.time() + FOREVER)
+        heap = pool._crew._watch._queued
+        (await pool.submit(gate, deadline=loop.time() + FOREVER)).cancel()
+        assert pool._crew._watch._queued is heap, "swept for the sake of one"
         gate.open()
         await turns(20)
         assert stays.state is JobState.RUNNING
