@@ -118,7 +118,7 @@ async def test_the_statistics_say_what_is_going_on_at_this_instant() -> None:
 
 
 async def test_what_has_ended_is_the_sum_of_all_ends() -> None:
-    ends = {"succeeded": 1, "failed": 2, "timed_out": 4, "cancelled": 8, "abandoned": 16}
+    ends: dict[str, Any] = {"succeeded": 1, "failed": 2, "timed_out": 4, "cancelled": 8, "abandoned": 16}
     assert dataclasses.replace(WorkerPool().stats(), **ends, queued=32, running=64).ended == 31
 
 
