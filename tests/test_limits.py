@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import echo
-from weirpool import WorkerPool
+from tests.support import Gate, echo
+from weirpool import PoolOverloaded, WorkerPool
 
 TEN_YEARS = 10 * 365 * 86_400
 
@@ -96,6 +96,17 @@ def test_a_value_is_shown_whole_up_to_eighty_characters_and_cut_to_as_many_beyon
 def test_the_limits_that_are_not_given_are_those_of_the_documentation() -> None:
     stats = WorkerPool().stats()
     assert (stats.name, stats.max_workers, stats.queue_size) == ("pool", 100, 1000)
+
+
+@pytest.mark.virtual
+async def test_whoever_does_not_say_how_long_waits_five_seconds_for_room() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0) as pool:
+        await pool.submit(gate)
+        with pytest.raises(PoolOverloaded) as caught:
+            await pool.submit(echo, 1)
+        assert caught.value.waited == pytest.approx(5)
+        gate.open()
 
 
 @pytest.mark.realtime

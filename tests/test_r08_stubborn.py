@@ -17,7 +17,7 @@ from weirpool import JobCancelled, JobState, JobTimeout, PoolState, WorkerPool
 from weirpool.events import Observer, StrayEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.support import Clock
     from weirpool import JobHandle
@@ -434,6 +434,22 @@ async def test_jobs_are_abandoned_even_if_that_cannot_be_logged() -> None:
     assert [handle.state for handle in handles] == [JobState.ABANDONED] * 2
     for job in jobs:
         await job.release()
+
+
+async def test_an_abandoned_job_that_hangs_in_what_shows_no_frame_is_logged_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stubborn = Stubborn()
+
+    async def generator() -> AsyncIterator[str]:
+        yield await stubborn()
+
+    iterator = generator()
+    async with WorkerPool(shutdown_timeout=0.1, cancel_grace=0.1) as pool:
+        await pool.submit(iterator.__anext__)
+    assert [text.splitlines()[-1].strip() for text in warnings(caplog)] == ["an unknown place"]
+    await stubborn.release()
+    await iterator.aclose()
 
 
 async def test_everybody_who_awaits_an_abandoned_job_is_told() -> None:

@@ -321,3 +321,17 @@ async def test_the_report_is_logged_once_as_a_warning_when_jobs_had_to_be_cancel
     (record,) = [record for record in caplog.records if record.name == "weirpool.pool"]
     assert record.levelno == logging.WARNING
     assert record.getMessage() == str(pool.report)
+
+
+async def test_a_pool_whose_report_cannot_be_logged_is_closed_all_the_same() -> None:
+    def broken(record: logging.LogRecord) -> bool:
+        raise OSError("no space left on device")
+
+    logger = logging.getLogger("weirpool.pool")
+    logger.addFilter(broken)
+    try:
+        async with WorkerPool() as pool:
+            assert await pool.run(echo, 1) == 1
+    finally:
+        logger.removeFilter(broken)
+    assert adds_up(pool.report)

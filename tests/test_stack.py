@@ -32,6 +32,10 @@ async def sleeps() -> None:
 
 @types.coroutine
 def by_generator() -> Generator[Any, Any, None]:
+    yield from below()
+
+
+def below() -> Generator[Any, Any, None]:
     yield from asyncio.get_running_loop().create_future()
 
 
@@ -50,9 +54,10 @@ async def test_what_is_all_asyncios_is_shown_as_it_is() -> None:
 
 
 async def test_it_is_found_through_generators() -> None:
-    outer, inner = await hangs(deep())
+    outer, middle, inner = await hangs(deep())
     assert outer.endswith("in deep: await by_generator()")
-    assert inner.endswith("in by_generator: yield from asyncio.get_running_loop().create_future()")
+    assert middle.endswith("in by_generator: yield from below()")
+    assert inner.endswith("in below: yield from asyncio.get_running_loop().create_future()")
 
 
 async def test_an_awaitable_that_raises_when_it_is_looked_at_ends_the_search() -> None:
