@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, echo, sleep, turns
 from weirpool import JobHandle, JobState, PoolClosed, PoolState, ShutdownReport, WorkerPool
+from weirpool.events import Observer, PoolMoved
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -38,6 +39,39 @@ def test_a_pool_can_be_asked_for_its_report_again_when_its_loop_has_gone() -> No
     loops[0].close()
     assert loops[1].run_until_complete(pool.aclose()) is first
     loops[1].close()
+
+
+@pytest.mark.complains
+async def test_a_tighter_timeout_counts_even_if_it_comes_from_within_the_step_that_cancels_the_jobs(clock: Clock) -> None:
+    class Hurry(Observer):
+        def pool_moved(self, event: PoolMoved) -> None:
+            if event.now is PoolState.CANCELLING:
+                self.closing = pool.aclose(timeout=0.1)
+                self.closing.send(None)
+
+    hurry, job = Hurry(), Stubborn()
+    async with WorkerPool(observers=[hurry], shutdown_timeout=1, cancel_grace=1) as pool:
+        await pool.submit(job)
+        clock.start()
+        await pool.aclose()
+        assert clock.shows(0.1)
+    hurry.closing.close()
+    await job.release()
+
+
+@pytest.mark.complains
+async def test_a_looser_timeout_that_comes_while_jobs_are_being_cancelled_does_not_count(clock: Clock) -> None:
+    job = Stubborn()
+    async with WorkerPool(cancel_grace=1) as pool:
+        await pool.submit(job)
+        clock.start()
+        first = asyncio.create_task(pool.aclose(timeout=0.4))
+        await asyncio.sleep(0.1)
+        assert pool.state is PoolState.CANCELLING
+        await pool.aclose(timeout=3)
+        assert clock.shows(0.4)
+        await first
+    await job.release()
 
 
 async def test_several_who_close_at_once_all_get_the_same_report(clock: Clock) -> None:
