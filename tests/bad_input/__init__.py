@@ -1,0 +1,1 @@
+"""Bad input gets an error that names the argument, the value and what is allowed, before anything changes."""

@@ -1,0 +1,178 @@
+"""What is no async function is refused as a job, at the call; every form of async function is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import inspect
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.bad_input.support import (
+    Submitting,
+    Unshowable,
+    every_way,
+)
+from tests.support import echo
+from weirpool import JobHandle, JobState, WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+
+@every_way
+async def test_submitting_a_coroutine_shows_the_right_call_and_closes_the_coroutine(
+    pool: WorkerPool, submit: Submitting
+) -> None:
+    coroutine = echo(1)
+    with pytest.raises(TypeError) as caught:
+        await submit(pool, coroutine)
+    assert str(caught.value) == (
+        "fn must be an async function, got the coroutine echo(...): "
+        "pass the function and its arguments, submit(echo, ...) instead of submit(echo(...))"
+    )
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED, "or it would warn that it was never awaited"
+
+
+async def _agen() -> AsyncIterator[int]:
+    yield 1
+
+
+def _gen() -> Iterator[int]:
+    yield 1
+
+
+class Awaitable:
+    """An object that can be awaited, and not called."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+NOT_FUNCTIONS: dict[str, tuple[Callable[[], Any], str]] = {
+    "int": (lambda: 7, "got 7 (int)"),
+    "None": (lambda: None, "got None (NoneType)"),
+    "str": (lambda: "echo", "got 'echo' (str)"),
+    "tuple": (lambda: (echo, 1), "(tuple)"),
+    "future": (lambda: asyncio.get_running_loop().create_future(), "await it yourself, or pass an async function that does"),
+    "awaitable": (Awaitable, "await it yourself, or pass an async function that does"),
+    "async generator": (_agen, "(async_generator)"),
+    "generator": (_gen, "(generator)"),
+    "class": (lambda: Awaitable, "got the class"),
+    "async generator function": (lambda: _agen, "wrap it in"),
+    "generator function": (lambda: _gen, "wrap it in"),
+    "partial of an async generator function": (lambda: functools.partial(_agen), "wrap it in"),
+    "unshowable": (Unshowable, "got <Unshowable whose repr() failed>"),
+    "long": (lambda: "x" * 1000, f"got '{'x' * 76}... (str)"),
+}
+
+
+@every_way
+async def test_submitting_refuses_what_is_no_async_function(pool: WorkerPool, submit: Submitting) -> None:
+    for make, says in NOT_FUNCTIONS.values():
+        thing: Any = make()
+        with pytest.raises(TypeError) as caught:
+            await submit(pool, thing)
+        assert str(caught.value).startswith("fn must be an async function, got ")
+        assert says in str(caught.value)
+        assert len(str(caught.value)) < 300
+
+
+async def test_submitting_a_task_refuses_it_and_leaves_it_alone(pool: WorkerPool) -> None:
+    task = asyncio.create_task(echo(7))
+    with pytest.raises(TypeError, match="await it yourself"):
+        await pool.submit(task)  # type: ignore[arg-type]
+    assert await task == 7
+
+
+@every_way
+async def test_submitting_refuses_keywords_of_the_job(pool: WorkerPool, submit: Submitting) -> None:
+    with pytest.raises(TypeError, match="value"):
+        await submit(pool, echo, value=1)
+    with pytest.raises(TypeError):
+        await submit(pool)
+    with pytest.raises(TypeError):
+        await submit(pool, fn=echo)
+
+
+class Async:
+    """Async functions in all their forms."""
+
+    async def method(self, value: Any) -> Any:
+        return await echo(value)
+
+    @classmethod
+    async def of_class(cls, value: Any) -> Any:
+        return await echo(value)
+
+    @staticmethod
+    async def static(value: Any) -> Any:
+        return await echo(value)
+
+    async def __call__(self, value: Any) -> Any:
+        return await echo(value)
+
+
+def _decorated(fn: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def wrapper(*args: Any) -> Any:
+        return fn(*args)
+
+    return wrapper
+
+
+@types.coroutine
+def _old_style(value: Any) -> Any:
+    yield
+    return value
+
+
+def _gives_a_future(value: Any) -> asyncio.Future[Any]:
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(value)
+    return future
+
+
+GOOD = {
+    "function": echo,
+    "lambda": lambda value: echo(value),
+    "partial": functools.partial(functools.partial(echo)),
+    "method": Async().method,
+    "classmethod": Async.of_class,
+    "staticmethod": Async.static,
+    "callable object": Async(),
+    "decorated": _decorated(echo),
+    "old style": _old_style,
+    "gives a future": _gives_a_future,
+    "gives a task": lambda value: asyncio.ensure_future(echo(value)),
+    "to_thread": lambda value: asyncio.to_thread(copy.copy, value),
+}
+
+
+@every_way
+async def test_submitting_takes_every_form_of_async_function(submit: Submitting) -> None:
+    async with WorkerPool() as pool:
+        for form, fn in GOOD.items():
+            assert await submit(pool, fn, 7) == 7, form
+
+
+async def test_a_function_that_turns_out_not_to_be_async_fails_as_a_job_and_says_what_to_do() -> None:
+    def blocking() -> int:
+        return 7
+
+    async with WorkerPool() as pool:
+        handle: JobHandle[Any] = await pool.submit(blocking)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"returned int instead of an awaitable.*asyncio\.to_thread"):
+            await handle
+        assert handle.state is JobState.FAILED
+
+
+async def test_a_job_that_does_not_take_its_arguments_fails_as_a_job() -> None:
+    async with WorkerPool() as pool:
+        handle = await pool.submit(echo, 1, 2)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="echo"):
+            await handle
+        assert handle.state is JobState.FAILED
