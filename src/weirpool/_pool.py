@@ -89,21 +89,21 @@ class WorkerPool(AsyncResource):
         name: str = "pool",
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._max_workers = _checks.whole("max_workers", max_workers, "jobs that run at once", 1)
-        self._queue_size = _checks.whole("queue_size", queue_size, "jobs that wait", 0)
+        self._max_workers = _checks.whole("max_workers", max_workers, "jobs that run at once", 1, 1_000_000_000)
+        self._queue_size = _checks.whole("queue_size", queue_size, "jobs that wait", 0, 1_000_000_000)
         self._job_timeout = None if job_timeout is None else _checks.seconds("job_timeout", job_timeout, none="no limit")
         if submit_timeout is not None:
-            _checks.seconds("submit_timeout", submit_timeout, zero="do not wait", none="wait as long as it takes")
+            submit_timeout = _checks.seconds("submit_timeout", submit_timeout, zero="do not wait", none="as long as it takes")
         self._submit_timeout = submit_timeout
         self._shutdown_timeout = _checks.seconds("shutdown_timeout", shutdown_timeout, zero="cancel at once, wait for nothing")
         self._cancel_grace = _checks.seconds("cancel_grace", cancel_grace, zero="abandon at once")
         if self._cancel_grace > self._shutdown_timeout:
             raise ValueError(
-                f"cancel_grace must be at most shutdown_timeout ({shutdown_timeout!r} s), of which it is the last part, "
-                f"got {cancel_grace!r}"
+                f"cancel_grace must be at most shutdown_timeout ({self._shutdown_timeout!r} s), of which it is the "
+                f"last part, got {self._cancel_grace!r}"
             )
         self._name = _checks.label("name", name)
-        self._observers = _checks.instances("observers", observers, Observer)
+        self._observers = _checks.observers("observers", observers, Observer)
         self._ledger = Ledger()
         self._loop: asyncio.AbstractEventLoop
         self._crew: Crew

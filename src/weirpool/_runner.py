@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ._job import CURRENT, Failure, Job, Outcome
 from ._lifecycle import CANCELLED, FAILED, RUNNING, SUCCEEDED, TIMED_OUT, JobState
 from ._observers import raise_in_loop
+from ._show import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -127,7 +128,7 @@ def _called(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     awaitable = fn(*args)
     if type(awaitable) is not types.CoroutineType and not inspect.isawaitable(awaitable):
         raise TypeError(
-            f"the job's function returned {type(awaitable).__name__} instead of an awaitable: WorkerPool runs async "
+            f"the job's function returned {type_name(awaitable)} instead of an awaitable: WorkerPool runs async "
             f"functions; for one that blocks, submit(asyncio.to_thread, fn, ...)"
         )
     return awaitable

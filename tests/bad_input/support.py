@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.bad_input.hostile import Big, FightingFloat, FightingInt, Subtle
 from weirpool.events import Observer
 
 if TYPE_CHECKING:
@@ -21,17 +22,6 @@ TEN_YEARS = 10 * 365 * 86_400
 NAN, INF = float("nan"), float("inf")
 
 
-class Unshowable:
-    """Something whose repr fails."""
-
-    def __repr__(self) -> str:
-        raise ValueError("not today")
-
-
-class Subtle(float):
-    """A number of another library, such as numpy's."""
-
-
 def cases(allowed: str, wrong_kind: list[Any], wrong_size: list[Any]) -> list[tuple[Any, type[Exception], str]]:
     """Pair each bad value with the error that it deserves and what that has to say."""
     return [(value, TypeError, allowed) for value in wrong_kind] + [(value, ValueError, allowed) for value in wrong_size]
@@ -40,15 +30,16 @@ def cases(allowed: str, wrong_kind: list[Any], wrong_size: list[Any]) -> list[tu
 def shown(value: object) -> str:
     """Return how an error shows a value."""
     try:
-        text = repr(value)
+        text = str.__str__(repr(value))
     except Exception:  # noqa: BLE001, RUF100
         return "repr() failed"
-    return text[:77]
+    return (text if text.isprintable() else ascii(text)[1:-1])[:77]
 
 
-WHOLE = [True, False, 2.5, 2.0, NAN, INF, "3", b"3", None, [1], decimal.Decimal(3), 3j, Unshowable()]
-SECONDS = [True, False, "1", b"1", [1], decimal.Decimal(1), dt.timedelta(seconds=1), 1j, object(), Unshowable()]
-SIZES = [-1, -0.001, NAN, INF, -INF, TEN_YEARS + 1, TEN_YEARS * 1.01, 10**400, 10**5000, Subtle(-1), Subtle("nan")]
+WHOLE = [True, False, 2.5, 2.0, NAN, INF, "3", b"3", None, [1], decimal.Decimal(3), 3j]
+SECONDS = [True, False, "1", b"1", [1], decimal.Decimal(1), dt.timedelta(seconds=1), 1j, object()]
+SIZES = [-1, -0.001, NAN, INF, -INF, TEN_YEARS + 1, TEN_YEARS * 1.01, 10**400, 10**5000, Subtle(-1), Big(10**400)]
+SIZES += [FightingInt(-1), FightingFloat("nan")]
 NAMES_KIND = [None, 3, b"pool", ["pool"], object()]
 NAMES_SIZE = ["", "x" * 129, "evil\nCRITICAL forged entry", "a\tb", "\x1b[31mred", "zero\u200bwidth", "\u202eright-to-left"]
 
@@ -85,11 +76,11 @@ def refused(kind: type[Exception], argument: str, value: object, allowed: str) -
         caught = None
     assert type(caught) is kind, (shown(value), caught)
     text = str(caught)
+    assert text.isprintable(), "it may be logged, and a page may show it"
     assert text.startswith(f"{argument} must be ")
     assert allowed in text
-    assert shown(value[-1] if isinstance(value, list) and argument == "observers" else value) in text
+    assert shown(value[-1] if type(value) is list and argument == "observers" else value) in text
     assert len(text) < 300
-    assert "\n" not in text
 
 
 Submitting = Any

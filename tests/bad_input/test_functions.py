@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.bad_input.hostile import FightingObject, OfUnnamed
 from tests.bad_input.support import (
+    NAN,
     Submitting,
-    Unshowable,
     every_way,
 )
-from tests.support import echo
+from tests.support import echo, sleep, turns
 from weirpool import JobHandle, JobState, WorkerPool
 
 if TYPE_CHECKING:
@@ -52,6 +53,20 @@ class Awaitable:
         return iter(())
 
 
+class Streaming:
+    """Objects and methods that stream."""
+
+    async def __call__(self) -> AsyncIterator[int]:
+        yield 1
+
+    def generate(self) -> Iterator[int]:
+        yield 1
+
+
+class Partial(functools.partial[Any]):
+    """A subclass, which functools does not flatten."""
+
+
 NOT_FUNCTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "int": (lambda: 7, "got 7 (int)"),
     "None": (lambda: None, "got None (NoneType)"),
@@ -65,7 +80,16 @@ NOT_FUNCTIONS: dict[str, tuple[Callable[[], Any], str]] = {
     "async generator function": (lambda: _agen, "wrap it in"),
     "generator function": (lambda: _gen, "wrap it in"),
     "partial of an async generator function": (lambda: functools.partial(_agen), "wrap it in"),
-    "unshowable": (Unshowable, "got <Unshowable whose repr() failed>"),
+    "partial of a partial of a generator function": (lambda: Partial(Partial(_gen)), "wrap it in"),
+    "async generator method": (lambda: Streaming().__call__, "wrap it in"),
+    "partial of a generator method": (lambda: functools.partial(Streaming().generate), "wrap it in"),
+    "object that streams when called": (Streaming, "wrap it in"),
+    "partial of a class": (lambda: functools.partial(Partial(dict), a=1), "got the class <class 'dict'>"),
+    "class of a metaclass": (lambda: OfUnnamed, "got the class"),
+    "coroutine of the old style": (lambda: _old_style(1), "await it yourself"),
+    "module": (lambda: asyncio, "(module)"),
+    "the pool itself": (WorkerPool, "(WorkerPool)"),
+    "unshowable": (FightingObject, "got <FightingObject whose repr() failed>"),
     "long": (lambda: "x" * 1000, f"got '{'x' * 76}... (str)"),
 }
 
@@ -79,6 +103,70 @@ async def test_submitting_refuses_what_is_no_async_function(pool: WorkerPool, su
         assert str(caught.value).startswith("fn must be an async function, got ")
         assert says in str(caught.value)
         assert len(str(caught.value)) < 300
+        assert str(caught.value).isprintable()
+
+
+async def test_submitting_a_coroutine_that_somebody_else_runs_refuses_it_and_leaves_it_alone(pool: WorkerPool) -> None:
+    task = asyncio.create_task(sleep(0.01, 7))
+    await turns()
+    with pytest.raises(TypeError, match="got the coroutine sleep"):
+        await pool.submit(task.get_coro())  # type: ignore[arg-type]
+    assert await task == 7
+
+
+async def test_submitting_the_coroutine_that_is_running_refuses_it_and_leaves_it_alone(pool: WorkerPool) -> None:
+    async def myself() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        with pytest.raises(TypeError, match="got the coroutine"):
+            pool.submit_nowait(task.get_coro())  # type: ignore[arg-type]
+        return 7
+
+    assert await asyncio.create_task(myself()) == 7
+
+
+class Compiled:
+    """As Cython's coroutines: no coroutine of Python's own, and not called."""
+
+    cr_running = False
+    cr_suspended = False
+    cr_frame = types.SimpleNamespace(f_lasti=-1)
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+    def send(self, value: Any) -> None:
+        raise NotImplementedError
+
+    def throw(self, *error: Any) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_submitting_a_coroutine_that_is_not_pythons_own_closes_it_too(pool: WorkerPool) -> None:
+    coroutine = Compiled()
+    with pytest.raises(TypeError, match=r"got the coroutine Compiled\(\.\.\.\): pass the function"):
+        await pool.submit(coroutine)  # type: ignore[arg-type]
+    assert coroutine.closed
+
+
+async def test_nothing_is_called_whose_submission_is_refused(pool: WorkerPool) -> None:
+    calls = []
+
+    async def job(value: int) -> None:
+        calls.append(value)
+
+    for options in ({"timeout": 0}, {"timeout": NAN}, {"deadline": "noon"}, {"name": ""}, {"retries": 3}):
+        for submit in (pool.submit, pool.submit_nowait, pool.run):
+            with pytest.raises((TypeError, ValueError)):
+                await submit(job, 1, **options)
+    await turns()
+    assert calls == []
 
 
 async def test_submitting_a_task_refuses_it_and_leaves_it_alone(pool: WorkerPool) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.bad_input.hostile import Subtle
 from tests.bad_input.support import (
     ACLOSE,
     CONSTRUCTOR,
     SUBMIT,
     TEN_YEARS,
     Submitting,
-    Subtle,
     every_way,
     refused,
 )
