@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from anyio import CancelScope
 
 from . import _checks
-from ._errors import PoolError
+from ._errors import PoolError, context_of, set_context
 from ._job import CURRENT, Failure, Job, JobOwner
 from ._lifecycle import ENDED, FAILED, RUNNING, SUCCEEDED, JobState
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["JobHandle", "current_job", "remaining"]
 
 T_co = TypeVar("T_co", covariant=True)
-
-_set_context = BaseException.__dict__["__context__"].__set__  # past any __setattr__ of the user's class
 
 
 class JobHandle(Generic[T_co]):
@@ -108,12 +106,12 @@ class JobHandle(Generic[T_co]):
             return result
         error = self.exception()
         assert error is not None
-        context = error.__context__
+        context = context_of(error)
         try:
             raise error
         finally:
             # The same exception may be raised in several awaiters: none must see what another was handling just then.
-            _set_context(error, context)
+            set_context(error, context)
             # Its traceback holds this frame, which must not hold the exception in turn.
             del error, context, job, self
 
@@ -135,7 +133,7 @@ class JobHandle(Generic[T_co]):
         else:
             error = outcome
         # The pool's own errors are copied, so that no two awaiters share one; what the job raised is raised as it is.
-        return error.again() if isinstance(error, PoolError) and job.state is not FAILED else error
+        return error.again() if job.state is not FAILED and isinstance(error, PoolError) else error
 
     def __await__(self) -> Generator[Any, None, T_co]:
         job = self._job

@@ -11,7 +11,7 @@ import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ._errors import JobCancelled, JobTimeout
+from ._errors import JobCancelled, JobTimeout, traceback_of
 from ._show import function_name
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Failure:
 
     def __init__(self, error: BaseException, job: str, pool: str) -> None:
         self.error = error
-        self.traceback = error.__traceback__
+        self.traceback = traceback_of(error)
         self.job = job
         self.pool = pool
         self.seen = False
