@@ -66,13 +66,16 @@ def seconds(name: str, value: object, *, zero: str = "", none: str = "") -> floa
     raise TypeError(f"{refusal}: use its total_seconds()" if hasattr(type(value), "total_seconds") else refusal)
 
 
-def loop_time(name: str, value: object) -> float:
-    """Return `value` if it is a finite point on the event loop's clock."""
-    rule = f"{name} must be a finite loop time in seconds, such as loop.time() + 5, or None (no deadline)"
+def loop_time(name: str, value: object, now: float) -> float:
+    """Return `value` if it is a point on the event loop's clock, in the past or not too far ahead."""
+    rule = (
+        f"{name} must be a finite loop time in seconds, at most ten years ahead: loop.time() + 5, for instance "
+        f"(time.time() is another clock); or None (no deadline)"
+    )
     number = _number(value)
     if number is None:
         raise _kind(rule, value)
-    if not -1e15 < number < 1e15:
+    if not -1e300 < number <= now + _TEN_YEARS:
         raise ValueError(f"{rule}, got {shown(value)}")
     return float(number)
 

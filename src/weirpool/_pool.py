@@ -89,7 +89,7 @@ class WorkerPool(AsyncResource):
         name: str = "pool",
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._max_workers = _checks.whole("max_workers", max_workers, "jobs that run at once", 1, 1_000_000_000)
+        self._max_workers = _checks.whole("max_workers", max_workers, "jobs that run at once", 1, 1_000_000)
         self._queue_size = _checks.whole("queue_size", queue_size, "jobs that wait", 0, 1_000_000_000)
         self._job_timeout = None if job_timeout is None else _checks.seconds("job_timeout", job_timeout, none="no limit")
         if submit_timeout is not None:
@@ -399,7 +399,7 @@ class WorkerPool(AsyncResource):
         elif timeout is not None:
             timeout = _checks.seconds("timeout", timeout, none="no limit")
         if deadline is not None:
-            deadline = _checks.loop_time("deadline", deadline)
+            deadline = _checks.loop_time("deadline", deadline, self._loop.time())
         if name is not None:
             name = _checks.label("name", name)
         reference = CURRENT.get()

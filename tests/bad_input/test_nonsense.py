@@ -43,8 +43,8 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 10**9
+def is_whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def is_seconds(value: Any) -> bool:
@@ -52,8 +52,8 @@ def is_seconds(value: Any) -> bool:
 
 
 LEGAL: dict[str, Callable[[Any], bool]] = {
-    "max_workers": lambda value: is_whole(value, 1),
-    "queue_size": lambda value: is_whole(value, 0),
+    "max_workers": lambda value: is_whole(value, 1, 10**6),
+    "queue_size": lambda value: is_whole(value, 0, 10**9),
     "job_timeout": lambda value: value is None or is_seconds(value),
     "submit_timeout": lambda value: value is None or is_seconds(value) or (is_number(value) and value == 0),
     "shutdown_timeout": lambda value: is_seconds(value) or (is_number(value) and value == 0),
@@ -68,6 +68,7 @@ LEGAL: dict[str, Callable[[Any], bool]] = {
 @example(value=0)
 @example(value=-0.0)
 @example(value=5e-324)
+@example(value=10**6)
 @example(value=10**9)
 def test_a_number_for_the_constructor_is_either_legal_or_refused_by_name(argument: str, value: Any) -> None:
     options: dict[str, Any] = {"cancel_grace": 0} if argument == "shutdown_timeout" else {}
@@ -104,7 +105,10 @@ def check(refusal: Exception | None, argument: str, *, legal: bool, of_the_right
 def test_a_number_for_submit_is_either_legal_or_refused_by_name(argument: str, value: Any) -> None:
     async def main() -> None:
         async with WorkerPool() as pool:
-            legal = value is None or (is_seconds(value) if argument == "timeout" else is_number(value) and abs(value) < 1e15)
+            ahead = TEN_YEARS + asyncio.get_running_loop().time()
+            legal = value is None or (
+                is_seconds(value) if argument == "timeout" else is_number(value) and -1e300 < value <= ahead
+            )
             handles: list[JobHandle[Any]] = []
             refusal = refusal_of(lambda: handles.append(pool.submit_nowait(echo, 1, **{argument: value})))
             check(refusal, argument, legal=legal, of_the_right_kind=is_number(value))

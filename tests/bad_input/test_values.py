@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ def test_the_constructor_refuses_what_it_does_not_know() -> None:
 async def test_the_constructor_takes_everything_up_to_the_bounds() -> None:
     options: list[dict[str, Any]] = [
         {"max_workers": 1, "queue_size": 0},
-        {"max_workers": 1_000_000_000, "queue_size": 1_000_000_000},
+        {"max_workers": 1_000_000, "queue_size": 1_000_000_000},
         {"job_timeout": 0.001, "submit_timeout": 0},
         {"job_timeout": 1, "submit_timeout": None},
         {"job_timeout": Subtle(1.5), "submit_timeout": Subtle(0), "shutdown_timeout": Subtle(3)},
@@ -90,6 +91,13 @@ async def test_a_deadline_in_the_past_is_a_deadline() -> None:
             with pytest.raises(JobTimeout) as caught:
                 await handle
             assert caught.value.phase == "queued"
+
+
+@pytest.mark.realtime
+async def test_a_deadline_on_another_clock_is_refused_and_says_which_clock_it_is(pool: WorkerPool) -> None:
+    """On the wall clock the deadline is more than half a century away, which is none."""
+    with pytest.raises(ValueError, match=r"deadline must be .*\(time\.time\(\) is another clock\)"):
+        await pool.submit(echo, 1, deadline=time.time() + 5)
 
 
 # Closing --------------------------------------------------------------------------------------------------------------
