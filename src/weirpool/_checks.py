@@ -92,8 +92,8 @@ def label(name: str, value: Any) -> str:
 
 
 def observers(name: str, value: Any, kind: type[T]) -> tuple[T, ...]:
-    """Return `value` as a tuple if it is a sequence of instances of `kind`."""
-    rule = f"{name} must be a sequence of {kind.__module__}.{kind.__qualname__} instances"
+    """Return `value` as a tuple if it is a sequence of instances of `kind`, whose methods can be called and not awaited."""
+    rule = f"{name} must be a sequence of weirpool.events.{kind.__name__} instances"
     try:
         items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else None
     except Exception as error:
@@ -101,8 +101,12 @@ def observers(name: str, value: Any, kind: type[T]) -> tuple[T, ...]:
     if items is None:
         raise _kind(rule, value)
     for number, item in enumerate(items):
+        got = f"got {shown(item)} ({type_name(item)}) as number {number}"
         if not _is(item, kind):
-            raise TypeError(f"{rule}, got {shown(item)} ({type_name(item)}) as number {number}")
+            raise TypeError(f"{rule}, {got}")
+        for hook in vars(kind):
+            if not hook.startswith("_") and not _answers(lambda thing: _is_plain(getattr(thing, hook)), item):  # noqa: B023
+                raise TypeError(f"{rule}, {got}: its {hook} must be a plain function, it is called and never awaited")
     return items
 
 
@@ -171,6 +175,10 @@ def _answers(question: Callable[[Any], bool], value: object) -> bool:
         return question(value)
     except Exception:
         return False
+
+
+def _is_plain(hook: Any) -> bool:
+    return callable(hook) and not inspect.iscoroutinefunction(hook)
 
 
 def _flags(fn: Any) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import unittest.mock
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -98,6 +100,28 @@ def test_a_sequence_of_observers_that_cannot_be_gone_through_is_refused_and_says
     with pytest.raises(TypeError, match="observers must be a sequence of") as caught:
         WorkerPool(observers=Sequential())
     assert isinstance(caught.value.__cause__, Refusal)
+
+
+async def _is_async(event: Any) -> None:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [None, 7, _is_async, functools.partial(_is_async), property(refuse)],
+    ids=["None", "int", "async", "partial", "raises"],
+)
+def test_an_observer_that_could_not_be_told_is_refused_by_the_name_of_its_method(hook: Any) -> None:
+    deaf = type("Deaf", (Observer,), {"job_started": hook})
+    with pytest.raises(TypeError, match=r"observers must be .*\(Deaf\) as number 0: its job_started must be a plain function"):
+        WorkerPool(observers=[deaf()])
+
+
+async def test_a_mock_of_an_observer_is_one() -> None:
+    mock = unittest.mock.Mock(Observer)
+    async with WorkerPool(observers=[mock]) as pool:
+        assert await pool.run(echo, 7) == 7
+    mock.job_ended.assert_called_once()
 
 
 class Changing(list[Any]):
