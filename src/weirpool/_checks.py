@@ -14,19 +14,20 @@ import asyncio
 import inspect
 import types
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ._show import function_name, innermost, shown, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["job_function", "label", "loop_time", "observers", "on_loop", "seconds", "whole"]
+__all__ = ["job_function", "label", "loop_time", "missing_attribute", "observers", "on_loop", "seconds", "whole"]
 
 T = TypeVar("T")
 
 _TEN_YEARS = 10 * 365 * 86_400
 _LONGEST_NAME = 128
+_FIRST_LOOKED_AT = {"_closing", "_ledger", "_name", "_shutdown_timeout"}  # by the public methods of a pool
 _NATIVE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 _GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
@@ -143,11 +144,22 @@ def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
     except RuntimeError:
         running = None
     if running is not loop:
-        where = "a place where no event loop runs (another thread?)" if running is None else "another event loop"
+        where = (
+            "a place where no event loop runs (another thread, or a forked process?)"
+            if running is None
+            else "another event loop"
+        )
         raise RuntimeError(
             f"{what} was called from {where}; it must be called on the event loop that the pool was entered on, "
             f"for instance with loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
         )
+
+
+def missing_attribute(pool: object, name: str) -> NoReturn:
+    """Say why a pool of a subclass lacks an attribute; this is the `__getattr__` of subclasses."""
+    if name in _FIRST_LOOKED_AT:
+        raise RuntimeError(f"{type_name(pool)}.__init__() must call super().__init__(), which makes it a pool")
+    raise AttributeError(f"{type_name(pool)!r} object has no attribute {name!r}", name=name, obj=pool)
 
 
 def _kind(rule: str, value: object) -> TypeError:

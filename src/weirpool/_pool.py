@@ -14,6 +14,7 @@ from . import _checks
 from ._admission import Admission
 from ._closing import Closing
 from ._crew import Crew
+from ._errors import PoolClosed
 from ._events import Observer
 from ._handle import JobHandle, outlast
 from ._job import CURRENT, Job
@@ -111,17 +112,22 @@ class WorkerPool(AsyncResource):
         self._closing: Closing | None = None
         self._report: ShutdownReport | None = None  # only of a pool that was closed without ever being entered
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls, "__getattr__"):  # nor has this class, on which CPython 3.11 would look attributes up more slowly
+            type.__setattr__(cls, "__getattr__", _checks.missing_attribute)
+
     # Life ---------------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         """Open the pool on the running event loop.
 
         Raises:
-            RuntimeError: it has been entered before.
+            RuntimeError: it has been entered or closed before.
         """
         ledger = self._ledger
         if self._closing is not None or ledger.pool is not PoolState.NEW:
-            raise RuntimeError(f"{self!r} was entered before: a pool is used once, make a new one")
+            raise RuntimeError(f"{self!r} was entered or closed before: a pool is used once, make a new one")
         loop = self._loop = asyncio.get_running_loop()
         observers = Observers(self._name, self._observers, loop) if self._observers else None
         queue = JobQueue(self._queue_size)
@@ -370,7 +376,7 @@ class WorkerPool(AsyncResource):
         )
 
     def __del__(self) -> None:
-        if getattr(self, "_closing", None) is not None and self._ledger.pool is not PoolState.CLOSED:
+        if vars(self).get("_closing") is not None and self._ledger.pool is not PoolState.CLOSED:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
 
     # Inside -------------------------------------------------------------------------------------------------------------
@@ -392,6 +398,9 @@ class WorkerPool(AsyncResource):
         """Check a submission, before anything changes, and make the record of the job."""
         _checks.job_function(fn)
         if self._closing is None:
+            if self._report is not None:
+                self._ledger.refused["closed"] += 1
+                raise PoolClosed(self._name)
             self._entered("submitting")
         _checks.on_loop("submitting", self._loop)
         if timeout is _JOB_TIMEOUT:

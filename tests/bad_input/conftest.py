@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def pool() -> AsyncIterator[WorkerPool]:
     """An open pool with a job that runs; it must be none the worse for what a test does to it."""
     gate = Gate()
-    async with WorkerPool(max_workers=2, queue_size=2, name="webhooks") as pool:
+    async with WorkerPool(max_workers=2, queue_size=2, shutdown_timeout=0.5, cancel_grace=0.2, name="webhooks") as pool:
         handle = await pool.submit(gate, "undisturbed")
         await turns()
         before = pool.stats()
