@@ -130,7 +130,7 @@ def _called(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     if type(awaitable) is not types.CoroutineType and not inspect.isawaitable(awaitable):
         raise TypeError(
             f"the job's function returned {type_name(awaitable)} instead of an awaitable: WorkerPool runs async "
-            f"functions; for one that blocks, submit(asyncio.to_thread, fn, ...)"
+            f"functions; for one that blocks, submit(lambda: asyncio.to_thread(fn, ...))"
         )
     return awaitable
 
