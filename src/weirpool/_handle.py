@@ -27,6 +27,10 @@ class JobHandle(Generic[T_co]):
     Any number of tasks may await the same handle, before and after the job ends. Cancelling one of them touches neither
     the job nor the others. Dropping the handle leaves the job alone; a failure that nobody has looked at by then is
     logged.
+
+    A failed job's handle holds the exception, and the traceback of that the frames that it was raised in. So a function that
+    awaits a handle and keeps it makes a reference cycle, as with a task of asyncio's; `del handle` afterwards, or
+    `WorkerPool.run`, leaves none.
     """
 
     __slots__ = ("__weakref__", "_job")
