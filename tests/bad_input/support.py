@@ -106,10 +106,10 @@ async def _run(pool: WorkerPool, *args: Any, **options: Any) -> Any:
 every_way = pytest.mark.parametrize("submit", [_submit, _submit_nowait, _run], ids=["submit", "submit_nowait", "run"])
 
 
-def on_a_loop_of_its_own(main: Any) -> None:
+def on_a_loop_of_its_own(main: Any) -> Any:
     """Run a coroutine to its end; hypothesis calls its tests more than once, and pytest-asyncio does not."""
     loop = asyncio.new_event_loop()
     try:
-        loop.run_until_complete(main)
+        return loop.run_until_complete(main)
     finally:
         loop.close()
