@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import threading
 import time
 from typing import Any
@@ -81,6 +82,12 @@ async def test_submitting_refuses_bad_values_by_name(pool: WorkerPool, submit: S
     for value, kind, allowed in SUBMIT[argument]:
         with refused(kind, argument, value, allowed):
             await submit(pool, echo, 1, **{argument: value})
+
+
+@every_way
+async def test_a_timedelta_is_refused_and_says_what_to_give_instead(pool: WorkerPool, submit: Submitting) -> None:
+    with pytest.raises(TypeError, match=r"got datetime\.timedelta\(seconds=5\) \(timedelta\): use its total_seconds\(\)"):
+        await submit(pool, echo, 1, timeout=dt.timedelta(seconds=5))
 
 
 async def test_a_deadline_in_the_past_is_a_deadline() -> None:
