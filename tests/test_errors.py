@@ -299,9 +299,44 @@ async def test_the_time_to_try_again_grows_while_nothing_ends_at_all_and_is_neve
             seen.append(await retry_after(pool))
             await asyncio.sleep(5)
         gate.open()
-    assert seen[0] == 1
-    assert seen[:3] == sorted(set(seen[:3]))
-    assert all(10 <= seconds <= 60 for seconds in seen[3:])
+    assert seen == pytest.approx([max(1, min(60, 5 * number)) for number in range(20)], abs=1)
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("busy", [3, 10.5, 47])
+async def test_the_time_to_try_again_grows_steadily_when_jobs_stop_ending_and_recovers_when_they_go_on(busy: float) -> None:
+    stopped = asyncio.Event()
+    stopped.set()
+
+    async def job() -> None:
+        await asyncio.sleep(0.1)
+        await stopped.wait()
+
+    async with WorkerPool(max_workers=1, queue_size=4, submit_timeout=None, shutdown_timeout=FOREVER) as pool:
+
+        async def keep_full() -> None:
+            while True:
+                await pool.submit(job)
+
+        async def watch(seconds: int) -> list[int]:
+            seen = []
+            for _ in range(seconds):
+                await asyncio.sleep(1)
+                seen.append(await retry_after(pool))
+            return seen
+
+        submitter = asyncio.create_task(keep_full())
+        await asyncio.sleep(busy % 1)
+        assert set((await watch(int(busy)))[1:]) == {1}
+        stopped.clear()
+        seen = await watch(100)
+        assert seen == sorted(seen), "it does not swing"
+        assert all(seconds >= min(60, number - 12) for number, seconds in enumerate(seen)), "nor is it too sure"
+        assert seen[80:] == [60] * 20
+        stopped.set()
+        assert (await watch(30))[-1] == 1
+        submitter.cancel()
+        await turns()
 
 
 @pytest.mark.complains

@@ -265,6 +265,47 @@ async def test_a_handle_that_is_kept_keeps_the_outcome_and_neither_the_function_
 
 
 @pytest.mark.usefixtures("no_gc")
+@pytest.mark.parametrize("kept", ["handle", "task"])
+async def test_a_frame_that_awaits_a_failed_job_and_keeps_its_handle_is_in_a_cycle_as_with_a_task(kept: str) -> None:
+    async def keeps(pool: WorkerPool) -> weakref.ref[Mine]:
+        job = Work("fail")
+        waited: Any = await pool.submit(job, Thing()) if kept == "handle" else asyncio.create_task(job(Thing()))
+        try:
+            await waited
+        except Mine as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    async def lets_go(pool: WorkerPool) -> weakref.ref[Mine]:
+        waited = await pool.submit(Work("fail"), Thing())
+        try:
+            await waited
+        except Mine as error:
+            return weakref.ref(error)
+        finally:
+            del waited
+        raise AssertionError
+
+    async def runs(pool: WorkerPool) -> weakref.ref[Mine]:
+        try:
+            await pool.run(Work("fail"), Thing())
+        except Mine as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    async with WorkerPool() as pool:
+        error = await keeps(pool)
+        await turns()
+        assert error() is not None
+        gc.collect()
+        assert error() is None
+        for way in (lets_go, runs):
+            error = await way(pool)
+            await turns()
+            assert error() is None
+
+
+@pytest.mark.usefixtures("no_gc")
 async def test_a_job_in_the_queue_lets_go_of_everything_the_moment_it_is_cancelled() -> None:
     gate, work, argument = Gate(), Work("return"), Thing()
     references: list[weakref.ref[Any]] = [weakref.ref(work), weakref.ref(argument)]
