@@ -38,6 +38,7 @@ class Thing:
     """All that the books need to know of a job."""
 
     state: JobState
+    outcome: object
     id: int
 
 

@@ -100,10 +100,10 @@ class Admission:
     def close(self) -> None:
         """Turn away whoever waits; those who have a reservation find the intake closed when they wake."""
         self._crew.on_room = None
-        while self._line:
-            place = self._line.popitem(last=False)[0]
+        for place in self._line:
             if not place.done():  # else its submitter has been cancelled, and has not woken yet
                 place.set_result(_Answer.CLOSED)
+        self._line.clear()
 
     def _accept(self, job: Job) -> None:
         ledger, crew = self._ledger, self._crew
@@ -158,17 +158,18 @@ class Admission:
     def _grant(self) -> None:
         """Hand out what room there is, first come, first served."""
         while self._line and self._room():
-            place = self._line.popitem(last=False)[0]
+            place = next(iter(self._line))
             if not place.done():  # else its submitter has been cancelled, and has not woken yet
                 self._reserved += 1
                 place.set_result(_Answer.ROOM)
+            del self._line[place]
         if not self._line:
             self._crew.on_room = None
 
     def _out_of_patience(self, place: asyncio.Future[_Answer]) -> None:
         if not place.done():
-            self._line.pop(place)
             place.set_result(_Answer.NO_TIME)
+            del self._line[place]
 
     def _refuse_closed(self) -> NoReturn:
         if self._ledger.pool is PoolState.NEW:

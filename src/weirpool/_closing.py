@@ -9,6 +9,9 @@ is, shielded or not, but no timer. A caller of `aclose()` merely waits for the o
     OPEN -> DRAINING    starts the clock       -> CANCELLING        what runs is ABANDONED
                         |<-- timeout - grace -->|<------ grace ------>|
                         as soon as nothing is queued and nothing runs: _finish() -> CLOSED
+
+All of that relies on weirpool being free of bugs. If it is not, there is a last resort: a timer, set before anything else is
+done, that closes the pool by force if closing has come to a standstill by the time when it has to be over.
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Closing"]
 
 _log = logging.getLogger("weirpool.pool")
+
+_A_MOMENT = 0.001  # seconds
+_LOOKS = 10  # more turns of the loop than it takes from the end of the last job to that of the supervisor
 
 
 class Closing:
@@ -71,6 +77,7 @@ class Closing:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._give_up_at = math.inf
+        self._last_resort: asyncio.TimerHandle | None = None
         self.begun = False
         self._ended_before = 0
         self._drained = 0
@@ -94,17 +101,18 @@ class Closing:
         if self._ledger.pool is OPEN:
             self._ended_before = self._ledger.ended
             self.move(PoolState.DRAINING)
-            self._admission.close()
+        self._admission.close()
 
     def begin(self, timeout: float) -> None:
         """Close the pool within `timeout` seconds; if it is closing already, the tighter bound counts."""
-        self.close_intake()
         now = self._loop.time()
+        self._set_last_resort(now + timeout)
+        self.close_intake()
         self._grace = min(self._grace, timeout)
         if not self.begun:
-            self.begun = True
             self._began_at = now
             self._crew.on_idle = self._finish
+            self.begun = True
             if self._ledger.unfinished == 0:
                 self._finish()
         if self._ledger.pool is PoolState.DRAINING:
@@ -117,6 +125,7 @@ class Closing:
         """Cancel what is queued and what runs, now; give it the grace, and then give up on it."""
         if not self.begun:
             self.begin(self._grace)
+        self._set_last_resort(self._loop.time() + self._grace)
         if self._ledger.pool is not PoolState.DRAINING or self._ledger.unfinished == 0:
             return
         self.move(PoolState.CANCELLING)
@@ -134,9 +143,9 @@ class Closing:
     def supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
         """Finish closing, now that no task is left; or close, if the supervisor ended for another reason."""
         if not supervisor.cancelled() and (error := supervisor.exception()) is not None:
-            _log.critical("pool %r failed from within, and closes; this is a bug in weirpool", self._name, exc_info=error)
+            self._confess("failed from within, and closes", error)
         if self.report is None:
-            self.escalate()
+            self.begin(0)
             self._finish()
 
     async def wait(self) -> ShutdownReport:
@@ -183,7 +192,7 @@ class Closing:
         end that could be waited for.
         """
         self._crew.stop()
-        if self.report is None and (self._crew.strays or self._crew.gone):
+        if self.report is None and (self._crew.gone or (self._crew.strays and not self._ledger.unfinished)):
             self._close()
 
     def _close(self) -> None:
@@ -192,9 +201,12 @@ class Closing:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._ledger.unfinished:  # and there is nothing to wait for
+            self._confess(f"ends {self._ledger.unfinished} jobs that should have ended by themselves")
+            self._crew.write_off()
         if self._cancelled_at is None:
             self._drained = self._ledger.ended - self._ended_before
-        self.report = ShutdownReport.of(
+        self.report = self.report or ShutdownReport.of(
             self._name,
             self._ledger,
             strays=self._crew.survey(),
@@ -202,9 +214,49 @@ class Closing:
             drain_seconds=(now if self._cancelled_at is None else self._cancelled_at) - self._began_at,
             cancel_seconds=0.0 if self._cancelled_at is None else now - self._cancelled_at,
         )
-        self.move(PoolState.CLOSED)
+        if self._ledger.pool is not PoolState.CLOSED:
+            self.move(PoolState.CLOSED)
+        self._wake()
+        self._stop_looking()
+        with suppress(Exception):  # whatever a logging handler does, the pool is closed
+            _log.log(logging.INFO if self._cancelled_at is None else logging.WARNING, "%s", self.report)
+
+    def _wake(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        with suppress(Exception):  # whatever a logging handler does, the pool is closed
-            _log.log(logging.INFO if self._cancelled_at is None else logging.WARNING, "%s", self.report)
+
+    # The last resort ----------------------------------------------------------------------------------------------------
+
+    def _set_last_resort(self, at: float) -> None:
+        """See to it that the pool will be closed soon after a time, if a bug keeps it from closing by then."""
+        if self.report is None and (self._last_resort is None or at < self._last_resort.when()):
+            self._look_again(at, None, _LOOKS)
+
+    def _stop_looking(self) -> None:
+        if self._last_resort is not None:
+            self._last_resort.cancel()
+
+    def _look_again(self, at: float, seen: asyncio.TimerHandle | None, looks: int) -> None:
+        self._stop_looking()
+        self._last_resort = self._loop.call_at(at, self._close_by_force, seen, looks, context=Context())
+
+    def _close_by_force(self, seen: asyncio.TimerHandle | None, looks: int) -> None:
+        """Close, if closing has come to a standstill: its last alarm has rung, and the loop has turned often enough since."""
+        alarm, now = self._timer, self._loop.time()
+        if alarm is not None and alarm is not seen:
+            self._look_again(max(now, alarm.when()) + _A_MOMENT, alarm, _LOOKS)
+        elif looks:
+            self._look_again(now + _A_MOMENT, alarm, looks - 1)
+        else:
+            self._confess("did not close in time, and is closed by force")
+            try:
+                self.close_intake()
+                self._crew.stop()
+                self._close()
+            finally:
+                self._wake()
+
+    def _confess(self, what: str, error: BaseException | None = None) -> None:
+        with suppress(Exception):  # whatever a logging handler does, the pool has to close
+            _log.critical("pool %r %s; this is a bug in weirpool", self._name, what, exc_info=error)

@@ -8,6 +8,7 @@ be another than the one that closes it, and a TaskGroup must not care.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from . import _stack
 from ._job import Cause, Failure, Job, Outcome
-from ._lifecycle import ABANDONED, CANCELLED, QUEUED, RUNNING, TIMED_OUT, JobState, Ledger
+from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, RUNNING, TIMED_OUT, JobState, Ledger
 from ._runner import look_after, primed, unmade, unprimed
 from ._snapshot import Stray
 from ._watch import Watch
@@ -76,7 +77,7 @@ class Crew:
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._neutral = Context()
         self._group: asyncio.TaskGroup
-        self._supervisor: asyncio.Task[None]
+        self._supervisor: asyncio.Task[None] | None = None
 
     # The supervisor -----------------------------------------------------------------------------------------------------
 
@@ -111,12 +112,11 @@ class Crew:
 
         supervision = self._supervise(opened, on_cancel)
         try:
-            task = self.loop.create_task(supervision, name=f"weirpool:{self.name}", context=Context())
+            task = self._supervisor = self.loop.create_task(supervision, name=f"weirpool:{self.name}", context=Context())
+            task.add_done_callback(ended, context=Context())
         except BaseException:  # somebody's task factory failed
             supervision.close()
             raise
-        task.add_done_callback(ended, context=Context())
-        self._supervisor = task
         return ready
 
     async def _supervise(self, on_open: Callable[[], None], on_cancel: Callable[[], None]) -> None:
@@ -134,7 +134,7 @@ class Crew:
     @property
     def gone(self) -> bool:
         """Whether the supervisor has ended: no task of the pool is left."""
-        return self._supervisor.done()
+        return self._supervisor is None or self._supervisor.done()
 
     def stop(self) -> None:
         """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
@@ -155,13 +155,13 @@ class Crew:
 
     def begin(self, job: Job) -> None:
         """Start a job, which holds a place in the books already, in a task of its own."""
-        self._running[job] = None
+        end: tuple[JobState, Outcome] | None = None
         job.label = name = job.name
         plain = self.loop.get_task_factory() is None
         coroutine = primed(job, self) if plain else unprimed(job, self)
-        self.spawning = True
-        end: tuple[JobState, Outcome] | None = None
+        self._running[job] = None
         try:
+            self.spawning = True
             # The group's done-callback keeps the context that is current here, which is that of the job that has just ended.
             task = job.task = self._neutral.run(self._group.create_task, coroutine, name=name, context=job.context)
             if not plain:
@@ -178,16 +178,15 @@ class Crew:
         """Start queued jobs while there are places."""
         if self._filling:  # a job that could not be started was settled: the loop below is already at it
             return
-        self._filling = True
         queue, jobs = self._queue, self._ledger.jobs
+        self._filling = True
         try:
             while jobs[QUEUED] and jobs[RUNNING] < self.places:
                 job = queue.get_nowait()
                 if job.deadline is not None:
                     self._watch.unqueued()
                     if job.deadline <= self.loop.time():
-                        self._ledger.move(job, TIMED_OUT)
-                        self._finish(job, self._timed_out(job, "queued"), started=False)
+                        self._finish(job, TIMED_OUT, self._timed_out(job, "queued"))
                         continue
                 self._ledger.move(job, RUNNING)
                 context = job.context
@@ -200,9 +199,8 @@ class Crew:
 
     def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a running job, free its place and give the place to the next."""
-        self._ledger.move(job, state)
+        job.end(state, outcome, self._ledger)
         del self._running[job]
-        job.end(outcome)
         if self._observers is not None:
             self._observers.job_ended(job, started=True)
         self.fill()
@@ -216,11 +214,11 @@ class Crew:
         if self._observers is not None:
             self._observers.stray_ended(job)
 
-    def _finish(self, job: Job, outcome: Outcome, *, started: bool) -> None:
-        """Give a job that has been moved to its end the outcome, and say so."""
-        job.end(outcome)
+    def _finish(self, job: Job, state: JobState, outcome: Outcome) -> None:
+        """End a job that has been taken from the queue, and say so."""
+        job.end(state, outcome, self._ledger)
         if self._observers is not None:
-            self._observers.job_ended(job, started)
+            self._observers.job_ended(job, started=False)
 
     def _left(self) -> None:
         """See what follows from a job having left the queue or its place."""
@@ -259,8 +257,7 @@ class Crew:
             job = self._queue.get_nowait()
             if job.deadline is not None:
                 self._watch.unqueued()
-            self._ledger.move(job, CANCELLED)
-            self._finish(job, job.cancelled(reason), started=False)
+            self._finish(job, CANCELLED, job.cancelled(reason))
         self._left()
         for job in tuple(self._running):
             self.cancel(job, reason)
@@ -268,18 +265,43 @@ class Crew:
     def abandon_all(self) -> None:
         """Give up on whatever still runs."""
         for job in tuple(self._running):
-            self._abandon(job)
+            if job.state is RUNNING:
+                self._abandon(job)
+
+    def write_off(self) -> None:
+        """End whatever has not ended, also what a bug has made the crew lose.
+
+        The books and the lists are what has failed, so they are not asked. A job that has not ended refers to its crew, and
+        the garbage collector knows who does.
+        """
+        for job in gc.get_referrers(self):
+            if isinstance(job, Job) and hasattr(job, "state"):  # else it was never accepted
+                with suppress(Exception):  # whatever is the matter with this one, there are others
+                    self._write_off(job)
+        self._running.clear()
+        self._watch.rest()
+        self._ledger.write_off(len(self.strays))
+
+    def _write_off(self, job: Job) -> None:
+        task = job.task
+        if job.state not in ENDED:
+            if alive := task is not None and not task.done():
+                self.strays[job] = task, "shutdown"
+                task.cancel()
+            job.end(ABANDONED if alive else CANCELLED, job.cancelled("shutdown", abandoned=alive), self._ledger)
+        job.owner = None
 
     def survey(self) -> tuple[Stray, ...]:
         """Name the abandoned jobs that still run, and where they hang."""
         return tuple(map(self._stray, self.strays))
 
     def _leave_queue(self, job: Job, state: JobState, outcome: Outcome) -> None:
-        self._ledger.move(job, state)
+        job.end(state, outcome, self._ledger)
         self._queue.discard()
         if job.deadline is not None:
             self._watch.unqueued()
-        self._finish(job, outcome, started=False)
+        if self._observers is not None:
+            self._observers.job_ended(job, started=False)
         self._left()
 
     def _overdue(self, job: Job) -> None:
@@ -319,8 +341,8 @@ class Crew:
         has half of it.
         """
         half = self._grace / 2
-        job.cause = Cause(reason, spare=half)
         self._watch.running(job, self.loop.time() + half)
+        job.cause = Cause(reason, spare=half)
 
     def _abandon(self, job: Job) -> None:
         task, context = job.task, job.context
@@ -331,6 +353,8 @@ class Crew:
             outcome = Failure(job.timed_out("running", abandoned=True), job.name, self.name)
             outcome.seen = True  # it is logged here
         else:
+            if job.cause is None:  # a bug has kept it from being told
+                task.cancel()
             reason = job.cause.reason if job.cause else "shutdown"
             outcome = job.cancelled(reason, abandoned=True)
         self.strays[job] = task, reason

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextvars import Context
 
-    from ._lifecycle import JobState
+    from ._lifecycle import JobState, Ledger
 
 __all__ = ["CURRENT", "Cause", "Failure", "Job", "JobOwner", "Outcome"]
 
@@ -155,20 +155,22 @@ class Job:
             label = f"{function_name(self.fn)}#{self.id}"
         return label
 
-    def end(self, outcome: Outcome) -> None:
-        """Let go of everything but the outcome, and wake whoever awaits it. The state has been moved already."""
+    def end(self, state: JobState, outcome: Outcome, ledger: Ledger) -> None:
+        """Come to an end: wake whoever awaits it, move the state, and let go of everything but the outcome.
+
+        In an order in which this can be done again if a bug interrupts it: up to the end, the job knows its owner.
+        """
         if self.label is None:
             self.label = self.name
-        self.outcome = outcome
-        del self.fn, self.args, self.context
-        self.owner = self.task = self.scope = None
         waiters = self.waiters
-        if waiters is None:
-            return
-        self.waiters = None
-        for waiter in waiters if isinstance(waiters, list) else (waiters,):
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiters is not None:
+            for waiter in waiters if isinstance(waiters, list) else (waiters,):
+                if not waiter.done():
+                    waiter.set_result(None)
+            self.waiters = None
+        ledger.move(self, state, outcome)
+        self.owner = self.task = self.scope = None
+        del self.fn, self.args, self.context
 
     def add_waiter(self, waiter: asyncio.Future[None]) -> None:
         """Have `waiter` woken when the job ends."""

@@ -7,7 +7,7 @@ or changes a count: whoever wants to move something asks the `Ledger`, which ref
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,9 +93,10 @@ class IllegalMove(RuntimeError):
 
 
 class HasState(Protocol):
-    """A thing with a job's state and number."""
+    """A thing with a job's state, outcome and number."""
 
     state: JobState
+    outcome: Any
     id: int
 
 
@@ -118,13 +119,15 @@ class Ledger:
 
     def accept(self, job: HasState, state: JobState) -> None:
         """Enter a new job, which either waits (QUEUED) or has a worker at once (RUNNING), and number it."""
-        self.accepted += 1
         self.jobs[state] += 1
+        self.accepted += 1
         job.id = self.accepted
         job.state = state
 
-    def move(self, job: HasState, to: JobState) -> None:
-        """Move a job to another state.
+    def move(self, job: HasState, to: JobState, outcome: Any = None) -> None:
+        """Move a job to another state; to its end with what it ended with.
+
+        In an order in which a bug on the way leaves it unfinished in the books, so that it will be missed.
 
         Raises:
             IllegalMove: the table does not allow it; nothing was changed.
@@ -132,15 +135,22 @@ class Ledger:
         was = job.state
         if to not in JOB_MOVES[was]:
             raise IllegalMove(f"job {job.id}: {was.name} -> {to.name}")
-        jobs = self.jobs
-        jobs[was] -= 1
-        jobs[to] += 1
+        job.outcome = outcome
         job.state = to
+        jobs = self.jobs
+        jobs[to] += 1
         if to is CANCELLED:
             if was is QUEUED:
                 self.cancelled_queued += 1
         elif to is ABANDONED:
             self.strays += 1
+        jobs[was] -= 1
+
+    def write_off(self, strays: int) -> None:
+        """Count as abandoned what is still unfinished, when all that could be found has ended: a bug has lost the rest."""
+        self.strays = strays
+        self.jobs[QUEUED] = self.jobs[RUNNING] = 0
+        self.jobs[ABANDONED] += self.accepted - sum(self.jobs.values())
 
     def stray_ended(self) -> None:
         """Note that an abandoned job has really ended; its state stays ABANDONED."""

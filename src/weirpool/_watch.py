@@ -97,7 +97,7 @@ class Watch:
         for job in [job for job in self._running if job.limit <= now]:
             if job.state is RUNNING:
                 self._overdue(job)
-        following = min((job.limit for job in self._running), default=math.inf)
+        following = min((job.limit for job in self._running if job.state is RUNNING), default=math.inf)
         if self._queued:
             following = min(following, self._queued[0][0])
         if following < self._at:

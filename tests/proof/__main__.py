@@ -7,6 +7,7 @@ python -m tests.proof --profile nightly            ten million steps
 python -m tests.proof --profile release            a hundred million
 python -m tests.proof --replay "putters 5 random:17 @41:cancel:5"
 python -m tests.proof --planted                    which method finds which planted bug
+python -m tests.proof --internal                   weirpool itself fails, at each line of its core
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from .campaign import FACTORIES, Case, Profile, Tally, cases, explore_cases, push, simplest
+from .internal_faults import PROGRAMS, inject_all, lines_of
 from .planted import BUGS
 from .scenarios import SCENARIOS
 
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenario", action="append", choices=list(SCENARIOS), default=[], help="only this (repeatable)")
     parser.add_argument("--replay", metavar="CASE", help="run one case again and show what goes wrong")
     parser.add_argument("--planted", action="store_true", help="plant bugs, and show which method finds them")
+    parser.add_argument("--internal", action="store_true", help="raise in place of each line of weirpool, each time it is run")
     options = parser.parse_args(arguments)
     logging.getLogger("weirpool").addHandler(logging.NullHandler())
     logging.getLogger("weirpool").propagate = False
@@ -45,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return replay(Case.parse(options.replay))
     if options.planted:
         return plant()
+    if options.internal:
+        return fail_inside()
     return prove(options.profile, options.first_seed, options.scenario)
 
 
@@ -121,6 +126,18 @@ def plant() -> int:
         missed += not found
     print(f"\n{len(BUGS) - missed} of {len(BUGS)} found")
     return bool(missed)
+
+
+def fail_inside() -> int:
+    """Raise in place of each line of the core, each time that it is run."""
+    numbers = {program: range(1, len(lines_of(program)) + 1) for program in PROGRAMS}
+    counts, failures = inject_all(numbers)
+    for program, count in counts.items():
+        print(f"{program:<20}{count:>8,} of {len(numbers[program]):,}")
+    for failure in failures:
+        print(f"FAILED {failure}")
+    print(f"\n{counts.total():,} failures injected, {len(failures)} of them did harm")
+    return bool(failures)
 
 
 def _first_line(error: BaseException | None) -> str:
