@@ -17,11 +17,12 @@ orders, in virtual time. A failure comes with the line that repeats it. More in 
 
 from __future__ import annotations
 
-from ._explore import Explored, ScheduleFailed, explore, fault_pairs, orders, shrink, single_faults
+from ._explore import Explored, ScheduleFailed, explore, fault_pairs, orders, single_faults
 from ._loop import Deadlock, DeterministicLoop, Livelock
 from ._policies import ADVANCE, Fifo, Jitter, Policy, Priorities, Script, Shuffle
 from ._run import Complaint, Run, run
 from ._schedule import Fault, Schedule
+from ._shrink import shrink
 
 __all__ = [
     "ADVANCE",

@@ -1,10 +1,9 @@
-"""Many runs of one program: shuffled, with every fault at every step; and the shortest way to repeat one that failed."""
+"""Many runs of one program: shuffled, and with every fault at every step."""
 
 from __future__ import annotations
 
 import itertools
 import random
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING
 from ._checks import exception_types, names, shown, whole
 from ._run import Run, run
 from ._schedule import Fault, Schedule
+from ._shrink import shrink, text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from ._loop import DeterministicLoop
     from ._run import Main
 
-__all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "shrink", "single_faults"]
+__all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "single_faults"]
 
 
 class ScheduleFailed(AssertionError):
@@ -32,7 +32,7 @@ class ScheduleFailed(AssertionError):
 
     def __str__(self) -> str:
         return (
-            f"{type(self.run.error).__name__}: {_text(self.run.error)}\n"
+            f"{type(self.run.error).__name__}: {text(self.run.error)}\n"
             f"repeat this with weirpool.testing.run(main, {str(self.run.schedule)!r}).check()\n"
             f"found on {str(self.found)!r}, repeated in {self.run.steps} steps"
         )
@@ -169,71 +169,3 @@ def fault_pairs(singles: Sequence[Schedule], count: int, seed: int = 0) -> Itera
     for _ in range(count):
         first, second = sorted(dice.choices(singles, k=2), key=lambda single: single.faults[0].step)
         yield replace(first, faults=first.faults + second.faults)
-
-
-def shrink(
-    main: Main,
-    failed: Run,
-    *,
-    attempts: int = 400,
-    tolerate: tuple[type[BaseException], ...] = (),
-    max_steps: int = 100_000,
-) -> Run:
-    """Return the simplest run found that fails as the given one does.
-
-    It drops the faults that are not needed; then, by halves, as many as it can of the choices that the policy made, so that
-    the order is the stock one but where it matters (A. Zeller, "Yesterday, my program worked. Today, it does not. Why?",
-    ESEC/FSE 1999).
-
-    Args:
-        main: the program.
-        failed: a run of it that failed.
-        attempts: how many runs this may take.
-        tolerate: what `main` may raise when something has been done to it.
-        max_steps: how many callbacks a run may take.
-    """
-    tries = iter(range(attempts))
-
-    def still_fails(schedule: Schedule) -> Run | None:
-        if next(tries, None) is None:
-            return None
-        again = run(main, schedule, tolerate=tolerate, max_steps=max_steps)
-        return again if _alike(again.error, failed.error) else None
-
-    best = failed
-    for index in reversed(range(len(failed.schedule.faults))):
-        kept = best.schedule.faults[:index] + best.schedule.faults[index + 1 :]
-        best = still_fails(replace(best.schedule, faults=kept)) or best
-    faults = best.schedule.faults
-
-    def scripted(script: Mapping[int, int]) -> Run | None:
-        return still_fails(Schedule("script", script=script, faults=faults) if script else Schedule(faults=faults))
-
-    best = scripted(best.deviations) or best
-    size = len(best.schedule.script)
-    while size:
-        script = list(best.schedule.script.items())
-        for start in range(0, len(script), size):
-            shorter = scripted(dict(script[:start] + script[start + size :]))
-            if shorter is not None:
-                best = shorter
-                break
-        else:
-            size //= 2
-    return best
-
-
-def _alike(error: BaseException | None, other: BaseException | None) -> bool:
-    return error is not None and _kind(error) == _kind(other)
-
-
-def _kind(error: BaseException | None) -> tuple[object, str]:
-    """Tell what went wrong, without numbers and addresses, which may be other ones in another run."""
-    return type(error), re.sub(r"0x[0-9a-fA-F]+|[0-9]+", "", _text(error).partition("\n")[0])
-
-
-def _text(error: BaseException | None) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "str() failed"

@@ -7,20 +7,18 @@ exception handler, a warning, an exception in a destructor, a task that the end 
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
 import traceback
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ._checks import exception_types, shown
 from ._loop import DeterministicLoop
 from ._schedule import Fault, Schedule
+from ._seal import sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     Main = Callable[[], Coroutine[Any, Any, object]]
 
@@ -90,7 +88,7 @@ def run(
     tolerated: tuple[type[BaseException], ...] = (asyncio.CancelledError, *tolerate) if schedule.faults else ()
     loop = DeterministicLoop(schedule.make_policy(), max_steps=max_steps)
     loop.intervene = _intervention(loop, schedule.faults, before_step)
-    with _sealed(loop.complaints):
+    with sealed(loop.complaints):
         try:
             error = _begin(loop, main, tolerated)
             if error is None:
@@ -210,24 +208,3 @@ def _unwind(coroutine: Any) -> None:
         with suppress(Exception, GeneratorExit, asyncio.CancelledError):
             coroutine.close()
             return
-
-
-@contextmanager
-def _sealed(complaints: list[str]) -> Generator[None, None, None]:
-    """Keep the garbage of a run apart from what was before, and take down what would be printed."""
-    hook, collecting = sys.unraisablehook, gc.isenabled()
-    gc.collect(0)
-    gc.disable()  # garbage is collected at the end, or else who knows when
-    so_far = gc.get_stats()
-    sys.unraisablehook = lambda args: complaints.append(f"{args.err_msg or 'exception ignored'}: {shown(args.exc_value)}")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-            # All objects of the run are in the youngest generation, unless the program has collected garbage itself.
-            gc.collect(0 if gc.get_stats() == so_far else 2)
-    finally:
-        sys.unraisablehook = hook
-        if collecting:
-            gc.enable()
-    complaints.extend(f"{warning.category.__name__}: {warning.message}" for warning in caught)
