@@ -13,8 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from weirpool.testing import DeterministicLoop, Run, Schedule, fault_pairs, orders, run, shrink, single_faults
-from weirpool.testing._numbers import NumberedTask
+from weirpool.testing import DeterministicLoop, NumberedTask, Run, Schedule, fault_pairs, orders, run, shrink, single_faults
 
 from .scenarios import SCENARIOS
 from .world import World

@@ -17,7 +17,7 @@ import pytest
 from tests.real.kinds import EACH_KIND, run
 from tests.support import FOREVER, Gate, Stubborn, adds_up, balanced, echo, fail, sleep, turns
 from weirpool import JobCancelled, JobState, JobTimeout, PoolClosed, PoolState, WorkerPool, current_job, testing
-from weirpool.testing._numbers import NumberedTask
+from weirpool.testing import NumberedTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

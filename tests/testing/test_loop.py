@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from weirpool.testing import ADVANCE, Deadlock, DeterministicLoop, Livelock, Script
+from weirpool.testing import ADVANCE, Deadlock, DeterministicLoop, Livelock, NumberedTask, Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -351,6 +351,22 @@ def test_tasks_of_another_factory_are_known_too(loop: DeterministicLoop) -> None
         loop.set_task_factory(None)
         assert hash(asyncio.create_task(_sleep(0))) == 3
         await asyncio.wait([task])
+
+    loop.run_until_complete(main())
+
+
+def test_a_factory_can_make_numbered_tasks(loop: DeterministicLoop) -> None:
+    def factory(loop: Any, coro: Any, **options: Any) -> NumberedTask:
+        async def wrapper() -> Any:
+            return await coro
+
+        return NumberedTask(wrapper(), loop=loop, **options)
+
+    async def main() -> None:
+        loop.set_task_factory(factory)
+        tasks = [asyncio.create_task(_echo(number)) for number in range(3)]
+        assert [hash(task) for task in tasks] == [2, 3, 4] == list(loop.tasks())[1:]
+        assert await asyncio.gather(*tasks) == [0, 1, 2]
 
     loop.run_until_complete(main())
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from ._explore import Explored, ScheduleFailed, explore, fault_pairs, orders, single_faults
 from ._loop import Deadlock, DeterministicLoop, Livelock
+from ._numbers import NumberedTask
 from ._policies import ADVANCE, Fifo, Jitter, Policy, Priorities, Script, Shuffle
 from ._run import Complaint, Run, run
 from ._schedule import Fault, Schedule
@@ -34,6 +35,7 @@ __all__ = [
     "Fifo",
     "Jitter",
     "Livelock",
+    "NumberedTask",
     "Policy",
     "Priorities",
     "Run",
