@@ -61,7 +61,8 @@ async def test_a_pool_whose_own_task_is_cancelled_while_it_is_being_opened_has_n
     await asyncio.wait([opening])
     opening.exception()  # with eager tasks it was open by then
     report = await pool.aclose()
-    assert (report.drained, report.drain_seconds) == (0, pytest.approx(0, abs=0.1))
+    assert report.drained == 0
+    assert report.drain_seconds < 0.1
 
 
 @pytest.mark.parametrize("kind", [LookupError, KeyboardInterrupt])

@@ -17,7 +17,7 @@ from weirpool import JobCancelled, JobState, JobTimeout, PoolState, WorkerPool
 from weirpool.events import Observer, StrayEnded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from tests.support import Clock
     from weirpool import JobHandle
@@ -441,7 +441,7 @@ async def test_an_abandoned_job_that_hangs_in_what_shows_no_frame_is_logged_all_
 ) -> None:
     stubborn = Stubborn()
 
-    async def generator() -> AsyncIterator[str]:
+    async def generator() -> AsyncGenerator[str, None]:
         yield await stubborn()
 
     iterator = generator()
