@@ -281,6 +281,15 @@ def test_what_has_left_the_queue_does_not_pile_up_in_the_heap(order: str) -> Non
     assert [job.seen_at for job in stay] == [[at] for at in due]
 
 
+def test_one_that_leaves_a_long_queue_does_not_have_it_swept() -> None:
+    desk = Desk()
+    jobs = [desk.queue(number, 200) for number in range(200)]
+    heap = desk.watch._queued
+    for job in jobs[:50]:
+        desk.leave(job)
+    assert desk.watch._queued is heap
+
+
 @pytest.mark.parametrize("early", [0.0, 0.0015])
 @pytest.mark.parametrize("seed", range(2))
 def test_every_deadline_is_kept_whatever_comes_and_goes(seed: int, early: float) -> None:

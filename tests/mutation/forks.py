@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MEMORY = 4 << 30  # a mutant that loops may fill whatever there is
 
 # Not what tests other processes, other tools or the documentation: it does not execute a mutant.
-NOT_HERE = ["demo", "mutation", "typing", "test_docs.py", "test_mutation.py", "test_r21_typing.py", "test_readme.py"]
+NOT_HERE = ["test_docs.py", "test_mutation.py", "test_r21_typing.py", "test_readme.py"]
 
 
 def warm() -> None:
@@ -112,7 +112,8 @@ def silence() -> Any:
 
 def test_files() -> list[str]:
     """Name the files whose tests execute mutants."""
-    return [f"tests/{path.name}" for path in sorted((ROOT / "tests").glob("test_*.py")) if path.name not in NOT_HERE]
+    found = sorted((ROOT / "tests").glob("test_*.py")) + sorted((ROOT / "tests" / "real").glob("test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in found if path.name not in NOT_HERE]
 
 
 def run_pytest(arguments: Sequence[str], plugin: object) -> int:
