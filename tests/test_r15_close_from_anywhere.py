@@ -12,6 +12,7 @@ import pytest
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, echo, sleep, turns
 from weirpool import JobHandle, JobState, PoolClosed, PoolState, ShutdownReport, WorkerPool
 from weirpool.events import Observer, PoolMoved
+from weirpool.testing import DeterministicLoop, run
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -384,3 +385,45 @@ async def test_a_job_may_close_another_pool() -> None:
         assert report is inner.report
         assert handle.done()
         assert outer.state is PoolState.OPEN
+
+
+def closed_after_a_stall(timeout: float) -> tuple[float, ShutdownReport]:
+    """Let the loop be blocked while a pool gives its jobs their grace, close it once more, and say what that took."""
+    outcome = []
+
+    async def main() -> None:
+        loop = DeterministicLoop.running()
+        released = asyncio.Event()
+
+        async def cleans_up() -> None:
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.4)
+                raise
+
+        pool = await WorkerPool(shutdown_timeout=1, cancel_grace=1).__aenter__()
+        await pool.submit(cleans_up)
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(pool.aclose())
+        await asyncio.sleep(0)
+        loop.block(5)
+        began = loop.time()
+        report = await pool.aclose(timeout=timeout)
+        outcome.append((loop.time() - began, report))
+        await closing
+
+    run(main).check()
+    return outcome[0]
+
+
+def test_who_closes_after_the_loop_was_blocked_is_held_up_no_longer_than_asked_for() -> None:
+    took, report = closed_after_a_stall(0)
+    assert took == pytest.approx(0, abs=1e-6)
+    assert report.abandoned == 1
+
+
+def test_who_closes_after_the_loop_was_blocked_does_not_take_from_the_jobs_what_is_left_of_their_grace() -> None:
+    took, report = closed_after_a_stall(5)
+    assert took == pytest.approx(0.4, abs=1e-6)
+    assert (report.cancelled, report.abandoned) == (1, 0)
