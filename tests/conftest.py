@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import Clock
+from tests.support import Clock, Stubborn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
@@ -104,6 +104,8 @@ async def nothing_left() -> AsyncIterator[None]:
     left = {task for task in asyncio.all_tasks() - before - {asyncio.current_task()} if not task.done()}
     for task in left:
         task.cancel()
+    for stubborn in [stubborn for stubborn, its in Stubborn.living.items() if its is loop]:
+        await stubborn.release()  # or the loop, which is about to close, would wait for it for ever
     gc.collect()
     assert not left
     assert not complaints

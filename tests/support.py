@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -54,7 +54,13 @@ async def fail(error: BaseException) -> Any:
 
 
 class Stubborn:
-    """A job that swallows every cancellation until the test lets it go."""
+    """A job that swallows every cancellation until the test lets it go.
+
+    Attributes:
+        living: all that run now, with their loop; a test that failed before it let them go would never end.
+    """
+
+    living: ClassVar[dict[Stubborn, asyncio.AbstractEventLoop]] = {}
 
     def __init__(self) -> None:
         self.cancellations = 0
@@ -63,6 +69,7 @@ class Stubborn:
         self._released = asyncio.Event()
 
     async def __call__(self) -> str:
+        self.living[self] = asyncio.get_running_loop()
         self.started.set()
         try:
             while not self._released.is_set():
@@ -72,6 +79,7 @@ class Stubborn:
                     self.cancellations += 1
             return "late"
         finally:
+            self.living.pop(self, None)  # one object may be several jobs
             self.ended.set()
 
     async def release(self) -> None:

@@ -450,7 +450,7 @@ async def test_a_pool_whose_own_task_is_cancelled_at_any_turn_closes_and_account
 
         mine = asyncio.create_task(user())
         await asyncio.sleep(0)
-        [supervisor] = [task for task in asyncio.all_tasks() if task.get_name() == "weirpool:pool"]
+        supervisor = own_task(pool)
         hit = await strike(supervisor, turn)
         await all_end([mine, supervisor])
         assert struck(mine, hit=False)
@@ -461,6 +461,45 @@ async def test_a_pool_whose_own_task_is_cancelled_at_any_turn_closes_and_account
         return hit
 
     await at_each_turn(scenario, at_least=8)
+
+
+def own_task(pool: WorkerPool) -> asyncio.Task[Any]:
+    """Return the pool's own task."""
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"weirpool:{pool.name}"]
+    return task
+
+
+@pytest.mark.complains
+async def test_a_pool_whose_own_task_is_cancelled_cancels_its_jobs_at_once_though_nobody_closes_it() -> None:
+    pool = WorkerPool()
+    await pool.__aenter__()
+    handle = await pool.submit(asyncio.sleep, 3600)
+    await asyncio.sleep(0)
+    own_task(pool).cancel()
+    await handle.wait()
+    assert handle.state is JobState.CANCELLED
+    assert (await pool.aclose()).cancelled_running == 1
+
+
+@pytest.mark.complains
+async def test_a_pool_whose_own_task_is_cancelled_does_not_disturb_the_cleanup_of_a_cancelled_job() -> None:
+    async def cleans_up() -> str:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.05)
+        return "clean"
+
+    pool = WorkerPool()
+    await pool.__aenter__()
+    handle = await pool.submit(cleans_up)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    handle.cancel()
+    await asyncio.sleep(0.01)
+    own_task(pool).cancel()
+    assert await handle == "clean"
+    await pool.aclose()
 
 
 # All tasks at once, as the end of asyncio.run does -----------------------------------------------------------------------

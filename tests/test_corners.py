@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
-from weirpool import JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
+from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
 from weirpool._runner import primed
-from weirpool.events import Observer, PoolMoved
+from weirpool.events import JobEnded, JobStarted, Observer, PoolMoved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -41,7 +41,7 @@ async def test_a_pool_that_is_closed_while_it_is_being_opened_is_closed() -> Non
     await asyncio.sleep(0)
     eager = pool.state is PoolState.OPEN
     report = await pool.aclose()
-    assert report.accepted == 0
+    assert (report.accepted, report.drained, report.drain_seconds, report.cancel_seconds) == (0, 0, 0.0, 0.0)
     assert pool.state is PoolState.CLOSED
     if eager:
         await opening
@@ -50,22 +50,51 @@ async def test_a_pool_that_is_closed_while_it_is_being_opened_is_closed() -> Non
             await opening
 
 
-async def test_a_pool_that_could_not_be_opened_can_be_opened_later() -> None:
+async def test_a_pool_whose_own_task_is_cancelled_while_it_is_being_opened_has_not_drained_anything() -> None:
+    await asyncio.sleep(0.2)  # the loop's clock does not begin when a pool does
+    pool = WorkerPool()
+    before = asyncio.all_tasks()
+    opening = asyncio.create_task(pool.__aenter__())
+    await asyncio.sleep(0)
+    for task in asyncio.all_tasks() - before - {opening}:
+        task.cancel()
+    await asyncio.wait([opening])
+    opening.exception()  # with eager tasks it was open by then
+    report = await pool.aclose()
+    assert report.drained == 0
+    assert report.drain_seconds == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", [LookupError, KeyboardInterrupt])
+async def test_a_pool_that_could_not_be_opened_can_be_opened_later(kind: type[BaseException]) -> None:
     loop = asyncio.get_running_loop()
     factory = loop.get_task_factory()
 
     def broken(*_: Any, **__: Any) -> Any:
-        raise LookupError("no tasks today")
+        raise kind("no tasks today")
 
     pool = WorkerPool()
     loop.set_task_factory(broken)
     try:
-        with pytest.raises(LookupError, match="no tasks today"):
+        with pytest.raises(kind, match="no tasks today"):
             await pool.__aenter__()
     finally:
         loop.set_task_factory(factory)
     async with pool:
         assert await pool.run(echo, 1) == 1
+
+
+class Starts(Observer):
+    """Note who is started, and see that nobody else is said to have run."""
+
+    def __init__(self, started: list[int]) -> None:
+        self.started = started
+
+    def job_started(self, event: JobStarted) -> None:
+        self.started.append(event.id)
+
+    def job_ended(self, event: JobEnded) -> None:
+        assert (event.ran_for is not None) is (event.id in self.started)
 
 
 # Time ---------------------------------------------------------------------------------------------------------------------
@@ -78,7 +107,8 @@ async def test_a_job_whose_deadline_has_passed_is_not_started_though_its_timer_i
     async def blocks() -> None:
         time.sleep(0.05)
 
-    async with WorkerPool(max_workers=1) as pool:
+    started: list[int] = []
+    async with WorkerPool(max_workers=1, observers=[Starts(started)]) as pool:
         first = await pool.submit(blocks)
         late = await pool.submit(echo, 1, deadline=asyncio.get_running_loop().time() + 0.01)
         await first
@@ -86,6 +116,105 @@ async def test_a_job_whose_deadline_has_passed_is_not_started_though_its_timer_i
             await late
         assert caught.value.phase == "queued"
         assert balanced(pool)
+    assert started == [1]
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_job_that_gets_a_place_in_the_moment_of_its_deadline_is_not_started(later: bool) -> None:
+    started: list[int] = []
+    loop = asyncio.get_running_loop()
+    async with WorkerPool(max_workers=1, observers=[Starts(started)]) as pool:
+        gate = asyncio.Event()
+        at = loop.time() + 0.1
+        if not later:
+            loop.call_at(at, gate.set)
+        await pool.submit(gate.wait)
+        late = await pool.submit(echo, 1, deadline=at)
+        if later:
+            loop.call_at(at, gate.set)
+        with pytest.raises(JobTimeout):
+            await late
+    assert started == [1]
+
+
+async def test_a_job_that_was_submitted_in_the_moment_of_its_deadline_is_not_started() -> None:
+    started: list[int] = []
+    async with WorkerPool(max_workers=1, observers=[Starts(started)]) as pool:
+        gate = asyncio.Event()
+        await pool.submit(gate.wait)
+        await turns()
+        gate.set()
+        late = pool.submit_nowait(echo, 1, deadline=asyncio.get_running_loop().time())
+        with pytest.raises(JobTimeout):
+            await late
+    assert started == [1]
+
+
+EARLY = 0.002
+
+
+@pytest.fixture
+async def early(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.TimerHandle]:
+    """Have the pool's own timer fire once a little earlier than asyncio's for the same time, as some loops do; show them."""
+    loop: Any = asyncio.get_running_loop()
+    call_at = loop.call_at
+    timers: list[asyncio.TimerHandle] = []
+
+    def hasty(when: float, callback: Callable[..., Any], *args: Any, **options: Any) -> asyncio.TimerHandle:
+        own = callback.__name__ == "_look"
+        handle: asyncio.TimerHandle = call_at(when - EARLY * (own and not timers), callback, *args, **options)
+        if own:
+            timers.append(handle)
+        return handle
+
+    monkeypatch.setattr(loop, "call_at", hasty)
+    return timers
+
+
+@pytest.mark.virtual
+@pytest.mark.complains
+@pytest.mark.usefixtures("early")
+async def test_a_job_whose_deadline_the_pool_sees_early_has_its_grace_from_the_deadline_on(clock: Clock) -> None:
+    job = Stubborn()
+    async with WorkerPool(cancel_grace=0.2) as pool:
+        clock.start()
+        handle = await pool.submit(job, timeout=0.1)
+        await handle.wait()
+        assert 0.3 - EARLY / 2 <= clock.passed <= 0.3 + EARLY / 2
+        assert job.cancellations == 1
+        with pytest.raises(JobTimeout):
+            await handle
+        await job.release()
+
+
+@pytest.mark.virtual
+@pytest.mark.complains
+@pytest.mark.usefixtures("early")
+async def test_a_job_that_is_cancelled_just_when_the_pool_sees_its_deadline_early_has_all_its_grace(clock: Clock) -> None:
+    job, loop = Stubborn(), asyncio.get_running_loop()
+    async with WorkerPool(cancel_grace=0.2) as pool:
+        clock.start()
+        handle = await pool.submit(job, timeout=0.1)
+        await turns()
+        loop.call_at(loop.time() + 0.1 - EARLY, handle.cancel)
+        await handle.wait()
+        assert 0.3 - 2 * EARLY <= clock.passed <= 0.3
+        assert job.cancellations == 1
+        with pytest.raises(JobCancelled):
+            await handle
+        await job.release()
+
+
+@pytest.mark.virtual
+async def test_a_job_that_ends_just_when_the_pool_sees_its_deadline_early_leaves_an_idle_pool_without_a_timer(
+    early: list[asyncio.TimerHandle],
+) -> None:
+    loop, gate = asyncio.get_running_loop(), asyncio.Event()
+    async with WorkerPool() as pool:
+        loop.call_at(loop.time() + 0.1 - EARLY, gate.set)
+        assert await pool.run(gate.wait, timeout=0.1) is True
+        assert early
+        assert [timer for timer in early if not timer.cancelled() and timer.when() > loop.time()] == []
 
 
 @pytest.mark.complains
@@ -178,7 +307,9 @@ async def test_a_bug_in_the_pool_is_logged_and_the_pool_closes_in_bound(
         await handle.wait()
         assert handle.done()
     assert pool.state is PoolState.CLOSED
-    assert "failed from within" in caplog.text
+    [record] = [record for record in caplog.records if "failed from within" in record.getMessage()]
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], BaseExceptionGroup)
 
 
 # Small things -------------------------------------------------------------------------------------------------------------

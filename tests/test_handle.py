@@ -475,3 +475,56 @@ async def test_an_abandoned_jobs_handle_is_as_good_as_any() -> None:
         with pytest.raises(JobCancelled):
             handle.result()
         await stubborn.release()
+
+
+async def test_a_task_that_a_job_has_started_may_wait_for_the_job() -> None:
+    children: list[asyncio.Task[Any]] = []
+
+    async def child() -> Any:
+        handle = current_job()
+        assert handle is not None
+        return await handle
+
+    async def parent() -> str:
+        children.append(asyncio.create_task(child()))
+        await asyncio.sleep(0.01)
+        return "done"
+
+    async with WorkerPool() as pool:
+        await pool.run(parent)
+        assert await children[0] == "done"
+
+
+@pytest.mark.virtual
+async def test_a_waiter_is_kept_neither_when_it_has_gone_nor_when_the_job_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    create = loop.create_future
+    made: list[weakref.ref[Any]] = []
+
+    def noted() -> asyncio.Future[Any]:
+        future = create()
+        made.append(weakref.ref(future))
+        return future
+
+    gate = Gate()
+    async with WorkerPool() as pool:
+        handle = await pool.submit(gate)
+        await turns()
+        monkeypatch.setattr(loop, "create_future", noted)
+        gone = asyncio.create_task(handle.wait())
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.wait([gone])
+        del gone
+        waits = asyncio.create_task(handle.wait())
+        await asyncio.sleep(0)
+        monkeypatch.undo()
+        gc.collect()
+        assert len(made) >= 2
+        assert len([1 for reference in made if reference() is not None]) == 1
+        gate.open()
+        await waits
+        del waits
+        gc.collect()
+        assert [reference() for reference in made if reference() is not None] == []
+        assert handle.done()

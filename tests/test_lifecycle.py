@@ -212,3 +212,9 @@ async def test_a_pool_goes_only_through_legal_moves() -> None:
     states.append(pool.state)
     assert all((was.name, to.name) in LEGAL_FOR_POOLS for was, to in itertools.pairwise(states))
     assert states[-1] is PoolState.CLOSED
+
+
+def test_the_states_are_called_as_the_documentation_says() -> None:
+    assert [state.value for state in PoolState] == ["new", "open", "draining", "cancelling", "closed"]
+    ends = ["succeeded", "failed", "timed_out", "cancelled", "abandoned"]
+    assert [state.value for state in JobState] == ["queued", "running", *ends]

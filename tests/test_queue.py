@@ -155,6 +155,24 @@ def test_nothing_of_those_who_left_is_kept_once_the_queue_is_empty(leaving: slic
     assert not any(reference() for reference in references)
 
 
+def test_leaving_a_long_queue_costs_no_more_than_a_look_or_two_at_each_job() -> None:
+    looks = 0
+
+    class Watched(Stub):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal looks
+            looks += name == "state"
+            return super().__getattribute__(name)
+
+    queue, jobs = JobQueue(4000), [Watched(number) for number in range(4000)]
+    put(queue, *jobs)
+    for job in jobs[1000:3000]:
+        leave(queue, job)
+    assert queue.qsize() == 2000
+    assert looks <= 4000
+    assert drain(queue) == [*range(1000), *range(3000, 4000)]
+
+
 def test_what_leaves_a_short_queue_is_not_kept_by_those_who_wait() -> None:
     queue = JobQueue(10)
     jobs = stubs(10)

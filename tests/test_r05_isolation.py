@@ -331,6 +331,35 @@ async def test_a_task_that_cannot_be_made_is_the_jobs_failure(tidy: bool) -> Non
         assert await pool.run(echo, 3) == 3
 
 
+@pytest.mark.complains
+async def test_a_task_that_cannot_be_made_does_not_end_the_drain_before_those_behind_it_have_run() -> None:
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    gate, stubborn = Gate(), Stubborn()
+
+    def broken(_: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> NoReturn:
+        loop.set_task_factory(before)  # the next one can be made
+        raise OSError("no more tasks")
+
+    async with WorkerPool(max_workers=1, cancel_grace=0.05) as pool:
+        stray = await pool.submit(stubborn, timeout=0.01)
+        await stray.wait()
+        await pool.submit(gate)
+        unlucky, lucky = [await pool.submit(echo, number) for number in range(2)]
+        closing = asyncio.ensure_future(pool.aclose())
+        await turns()
+        loop.set_task_factory(broken)
+        try:
+            gate.open()
+            report = await closing
+        finally:
+            loop.set_task_factory(before)
+        assert isinstance(unlucky.exception(), OSError)
+        assert await lucky == 1
+        assert (report.succeeded, report.failed, report.abandoned) == (2, 1, 1)
+    await stubborn.release()
+
+
 async def test_many_tasks_that_cannot_be_made_fail_one_after_the_other_not_one_inside_the_other() -> None:
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()

@@ -621,3 +621,69 @@ async def test_long_times_are_kept_to_the_second(clock: Clock) -> None:
         assert clock.shows(1800)
         await ends_late(following)
         assert clock.shows(4800)
+
+
+# What the error says of the time ------------------------------------------------------------------------------------------
+
+
+async def test_a_job_that_ran_out_of_time_in_the_queue_had_the_time_from_its_acceptance_to_its_deadline() -> None:
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(0.1)  # the loop's clock does not begin when a job is accepted
+    async with WorkerPool(max_workers=1) as pool:
+        busy = await pool.submit(sleep, FOREVER)
+        late = await pool.submit(echo, 1, timeout=0.05, deadline=loop.time() + 0.2)
+        past = await pool.submit(echo, 1, deadline=loop.time() - 1)
+        with pytest.raises(JobTimeout) as caught:
+            await late
+        assert caught.value.timeout == pytest.approx(0.2, abs=0.02)
+        with pytest.raises(JobTimeout) as caught:
+            await past
+        assert caught.value.timeout == 0.0
+        busy.cancel()
+
+
+async def test_a_job_that_has_no_deadline_leaves_the_one_of_a_job_that_it_submits_as_it_is() -> None:
+    loop = asyncio.get_running_loop()
+    async with WorkerPool() as pool:
+
+        async def parent() -> Any:
+            assert remaining() is None
+            return await pool.run(child, deadline=loop.time() + 5)
+
+        async def child() -> float | None:
+            return remaining()
+
+        assert await pool.run(parent) == pytest.approx(5, abs=0.2)
+
+
+@pytest.mark.realtime
+async def test_a_deadline_is_not_inherited_on_another_loop_whose_clock_may_be_another() -> None:
+    async def elsewhere() -> float | None:
+        async with WorkerPool() as pool:
+            return await pool.run(left)
+
+    async def left() -> float | None:
+        return remaining()
+
+    async with WorkerPool() as pool:
+        assert await pool.run(asyncio.to_thread, lambda: asyncio.run(elsewhere()), timeout=5) is None
+
+
+async def test_a_deadline_that_comes_together_with_a_strangers_cancellation_has_no_cause() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def job() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        loop.call_at(loop.time() + 0.1, task.cancel)
+        try:
+            await asyncio.sleep(FOREVER)
+        finally:
+            await asyncio.sleep(0)
+
+    async with WorkerPool() as pool:
+        handle = await pool.submit(job, timeout=0.1)
+        await handle.wait()
+        error = handle.exception()
+        assert error is not None
+        assert error.__cause__ is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from tests.support import FOREVER, Gate, Stubborn, adds_up, balanced, echo, fail, sleep, turns
@@ -466,6 +467,44 @@ async def test_cancelling_a_waiting_submit_leaves_no_trace() -> None:
 
 
 # Cancellations that the pool did not ask for -----------------------------------------------------------------------------
+
+
+@pytest.mark.virtual
+async def test_a_cancel_scope_around_run_does_not_keep_the_loop_busy_while_the_job_cleans_up(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anyio cancels what is in a cancelled scope again at each turn of the loop."""
+    loop: Any = asyncio.get_running_loop()
+    turn, count = loop._run_once, 0
+
+    def counted() -> None:
+        nonlocal count
+        count += 1
+        assert count < 1000, "a busy loop"
+        turn()
+
+    monkeypatch.setattr(loop, "_run_once", counted)
+    async with WorkerPool() as pool:
+        clock.start()
+        with anyio.move_on_after(0.1) as scope:
+            await pool.run(Witness(cleanup=0.2))
+        assert scope.cancelled_caught
+        assert clock.shows(0.3)
+
+
+async def test_closing_the_coroutine_of_a_waiting_submit_leaves_no_trace() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None) as pool:
+        await pool.submit(gate)
+        waiting = pool.submit(echo, 1)
+        waiting.send(None)
+        assert pool.stats().waiting == 1
+        waiting.close()
+        assert pool.stats().waiting == 0
+        assert pool.stats().refused["cancelled"] == 1
+        gate.open()
+        assert await pool.run(echo, 2) == 2
+    assert adds_up(pool.report)
 
 
 async def test_a_job_that_raises_cancelled_error_by_itself_is_cancelled() -> None:

@@ -17,7 +17,7 @@ from weirpool import JobCancelled, JobState, JobTimeout, PoolState, WorkerPool
 from weirpool.events import Observer, StrayEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from tests.support import Clock
     from weirpool import JobHandle
@@ -392,6 +392,64 @@ async def test_a_job_that_swallows_its_cancellation_once_and_ends_at_the_next_is
     assert pool.stats().strays == 1
     released.set()
     await turns()
+
+
+async def test_a_job_that_takes_note_of_its_cancellation_and_goes_on_is_not_cancelled_twice(clock: Clock) -> None:
+    cancellations = 0
+
+    async def takes_note() -> str:
+        nonlocal cancellations
+        task = asyncio.current_task()
+        assert task is not None
+        until = clock.passed + 0.4
+        while (left := until - clock.passed) > 0.01:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                task.uncancel()
+                cancellations += 1
+        return "done"
+
+    clock.start()
+    async with WorkerPool(cancel_grace=0.6) as pool:
+        handle = await pool.submit(takes_note)
+        await turns()
+        handle.cancel()
+        assert await handle == "done"
+    assert cancellations == 1
+
+
+async def test_jobs_are_abandoned_even_if_that_cannot_be_logged() -> None:
+    def broken(record: logging.LogRecord) -> bool:
+        raise OSError("no space left on device")
+
+    jobs = [Stubborn(), Stubborn()]
+    logger = logging.getLogger("weirpool.job")
+    logger.addFilter(broken)
+    try:
+        async with WorkerPool(shutdown_timeout=0.1, cancel_grace=0.1) as pool:
+            handles = [await pool.submit(job) for job in jobs]
+    finally:
+        logger.removeFilter(broken)
+    assert [handle.state for handle in handles] == [JobState.ABANDONED] * 2
+    for job in jobs:
+        await job.release()
+
+
+async def test_an_abandoned_job_that_hangs_in_what_shows_no_frame_is_logged_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stubborn = Stubborn()
+
+    async def generator() -> AsyncGenerator[str, None]:
+        yield await stubborn()
+
+    iterator = generator()
+    async with WorkerPool(shutdown_timeout=0.1, cancel_grace=0.1) as pool:
+        await pool.submit(iterator.__anext__)
+    assert [text.splitlines()[-1].strip() for text in warnings(caplog)] == ["an unknown place"]
+    await stubborn.release()
+    await iterator.aclose()
 
 
 async def test_everybody_who_awaits_an_abandoned_job_is_told() -> None:

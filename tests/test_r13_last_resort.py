@@ -147,6 +147,32 @@ async def test_a_job_whose_end_fails_ends_and_the_others_are_cancelled_at_once(
         await pool.submit(echo, 1)
 
 
+async def test_a_job_whose_end_is_only_half_in_the_books_keeps_its_outcome_and_the_books_balance(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    move, job = Ledger.move, Stubborn()
+
+    def moves_half_way(self: Ledger, job: Any, to: JobState, outcome: Any = None) -> None:
+        monkeypatch.setattr(Ledger, "move", move)
+        job.outcome, job.state = outcome, to
+        raise Bug
+
+    pool = WorkerPool(max_workers=2, cancel_grace=0.2)
+    await pool.__aenter__()
+    half, stubborn = await pool.submit(echo, 1), await pool.submit(job)
+    monkeypatch.setattr(Ledger, "move", moves_half_way)
+    clock.start()
+    assert await half == 1
+    await stubborn.wait()
+    report = await pool.aclose()
+    assert clock.passed <= 0.2 + SURE + clock.tolerance
+    assert await half == 1
+    assert (report.accepted, report.abandoned, len(report.strays)) == (2, 2, 1)
+    assert balanced(pool)
+    await job.release()
+    assert pool.stats().strays == 0
+
+
 async def test_a_submission_that_fails_half_way_is_in_the_report_as_abandoned(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

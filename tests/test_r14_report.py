@@ -168,6 +168,7 @@ async def test_each_job_that_still_runs_is_named_with_the_line_where_it_hangs() 
 @pytest.mark.complains
 async def test_a_stray_says_why_it_was_to_end_and_for_how_long_it_has_been_running(clock: Clock) -> None:
     jobs = [Stubborn() for _ in range(3)]
+    await asyncio.sleep(0.1)  # the loop's clock does not begin when a job does
     async with WorkerPool(shutdown_timeout=0.5, cancel_grace=0.1) as pool:
         await pool.submit(jobs[0], timeout=0.05)
         cancelled = await pool.submit(jobs[1])
@@ -237,6 +238,26 @@ async def test_jobs_that_end_between_close_intake_and_aclose_are_called_drained(
     assert (report.succeeded, report.drained) == (2, 1)
 
 
+async def test_the_drain_is_counted_from_the_first_who_closes(clock: Clock) -> None:
+    async with WorkerPool() as pool:
+        await pool.submit(sleep, 0.3)
+        first = asyncio.create_task(pool.aclose())
+        await asyncio.sleep(0.2)
+        report = await pool.aclose()
+        assert await first is report
+    assert report.drain_seconds == pytest.approx(0.3, abs=clock.tolerance)
+
+
+async def test_what_was_cancelled_is_the_sum_of_queued_and_running() -> None:
+    report = await WorkerPool().aclose()
+    assert dataclasses.replace(report, cancelled_queued=1, cancelled_running=2).cancelled == 3
+
+
+def test_a_stray_whose_place_is_unknown_says_so() -> None:
+    stray = Stray(id=1, name="deliver#1", reason="shutdown", running_for=1.5, stack=())
+    assert str(stray) == "deliver#1 (running for 1.5 s, shutdown) at an unknown place"
+
+
 async def test_a_report_is_frozen() -> None:
     async with WorkerPool() as pool:
         report = await pool.aclose()
@@ -300,3 +321,17 @@ async def test_the_report_is_logged_once_as_a_warning_when_jobs_had_to_be_cancel
     (record,) = [record for record in caplog.records if record.name == "weirpool.pool"]
     assert record.levelno == logging.WARNING
     assert record.getMessage() == str(pool.report)
+
+
+async def test_a_pool_whose_report_cannot_be_logged_is_closed_all_the_same() -> None:
+    def broken(record: logging.LogRecord) -> bool:
+        raise OSError("no space left on device")
+
+    logger = logging.getLogger("weirpool.pool")
+    logger.addFilter(broken)
+    try:
+        async with WorkerPool() as pool:
+            assert await pool.run(echo, 1) == 1
+    finally:
+        logger.removeFilter(broken)
+    assert adds_up(pool.report)

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, echo, sleep, turns
 from weirpool import JobHandle, JobState, PoolClosed, PoolState, ShutdownReport, WorkerPool
+from weirpool.events import Observer, PoolMoved
+from weirpool.testing import DeterministicLoop, run
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -38,6 +40,39 @@ def test_a_pool_can_be_asked_for_its_report_again_when_its_loop_has_gone() -> No
     loops[0].close()
     assert loops[1].run_until_complete(pool.aclose()) is first
     loops[1].close()
+
+
+@pytest.mark.complains
+async def test_a_tighter_timeout_counts_even_if_it_comes_from_within_the_step_that_cancels_the_jobs(clock: Clock) -> None:
+    class Hurry(Observer):
+        def pool_moved(self, event: PoolMoved) -> None:
+            if event.now is PoolState.CANCELLING:
+                self.closing = pool.aclose(timeout=0.1)
+                self.closing.send(None)
+
+    hurry, job = Hurry(), Stubborn()
+    async with WorkerPool(observers=[hurry], shutdown_timeout=1, cancel_grace=1) as pool:
+        await pool.submit(job)
+        clock.start()
+        await pool.aclose()
+        assert clock.shows(0.1)
+    hurry.closing.close()
+    await job.release()
+
+
+@pytest.mark.complains
+async def test_a_looser_timeout_that_comes_while_jobs_are_being_cancelled_does_not_count(clock: Clock) -> None:
+    job = Stubborn()
+    async with WorkerPool(cancel_grace=1) as pool:
+        await pool.submit(job)
+        clock.start()
+        first = asyncio.create_task(pool.aclose(timeout=0.4))
+        await asyncio.sleep(0.1)
+        assert pool.state is PoolState.CANCELLING
+        await pool.aclose(timeout=3)
+        assert clock.shows(0.4)
+        await first
+    await job.release()
 
 
 async def test_several_who_close_at_once_all_get_the_same_report(clock: Clock) -> None:
@@ -350,3 +385,45 @@ async def test_a_job_may_close_another_pool() -> None:
         assert report is inner.report
         assert handle.done()
         assert outer.state is PoolState.OPEN
+
+
+def closed_after_a_stall(timeout: float) -> tuple[float, ShutdownReport]:
+    """Let the loop be blocked while a pool gives its jobs their grace, close it once more, and say what that took."""
+    outcome = []
+
+    async def main() -> None:
+        loop = DeterministicLoop.running()
+        released = asyncio.Event()
+
+        async def cleans_up() -> None:
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.4)
+                raise
+
+        pool = await WorkerPool(shutdown_timeout=1, cancel_grace=1).__aenter__()
+        await pool.submit(cleans_up)
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(pool.aclose())
+        await asyncio.sleep(0)
+        loop.block(5)
+        began = loop.time()
+        report = await pool.aclose(timeout=timeout)
+        outcome.append((loop.time() - began, report))
+        await closing
+
+    run(main).check()
+    return outcome[0]
+
+
+def test_who_closes_after_the_loop_was_blocked_is_held_up_no_longer_than_asked_for() -> None:
+    took, report = closed_after_a_stall(0)
+    assert took == pytest.approx(0, abs=1e-6)
+    assert report.abandoned == 1
+
+
+def test_who_closes_after_the_loop_was_blocked_does_not_take_from_the_jobs_what_is_left_of_their_grace() -> None:
+    took, report = closed_after_a_stall(5)
+    assert took == pytest.approx(0.4, abs=1e-6)
+    assert (report.cancelled, report.abandoned) == (1, 0)

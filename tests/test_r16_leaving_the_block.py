@@ -279,3 +279,29 @@ async def test_leaving_one_pool_leaves_the_others_alone() -> None:
         assert outer.state is PoolState.OPEN
         gate.open()
         assert await handle == "still there"
+
+
+async def test_a_task_that_is_cancelled_while_it_enters_leaves_a_pool_that_is_closed_by_then() -> None:
+    pool = WorkerPool()
+    states = []
+
+    async def enter() -> None:
+        try:
+            await pool.__aenter__()
+        finally:
+            states.append(pool.state)
+
+    task = asyncio.create_task(enter())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    if task.cancelled():  # with eager tasks it was in by then
+        assert states == [PoolState.CLOSED]
+    else:
+        await pool.aclose()
+
+
+async def test_a_pool_that_was_never_entered_may_be_left_by_a_cancellation() -> None:
+    pool = WorkerPool()
+    await pool.__aexit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+    assert pool.state is PoolState.CLOSED

@@ -265,6 +265,47 @@ async def test_a_handle_that_is_kept_keeps_the_outcome_and_neither_the_function_
 
 
 @pytest.mark.usefixtures("no_gc")
+@pytest.mark.parametrize("kept", ["handle", "task"])
+async def test_a_frame_that_awaits_a_failed_job_and_keeps_its_handle_is_in_a_cycle_as_with_a_task(kept: str) -> None:
+    async def keeps(pool: WorkerPool) -> weakref.ref[Mine]:
+        job = Work("fail")
+        waited: Any = await pool.submit(job, Thing()) if kept == "handle" else asyncio.create_task(job(Thing()))
+        try:
+            await waited
+        except Mine as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    async def lets_go(pool: WorkerPool) -> weakref.ref[Mine]:
+        waited = await pool.submit(Work("fail"), Thing())
+        try:
+            await waited
+        except Mine as error:
+            return weakref.ref(error)
+        finally:
+            del waited
+        raise AssertionError
+
+    async def runs(pool: WorkerPool) -> weakref.ref[Mine]:
+        try:
+            await pool.run(Work("fail"), Thing())
+        except Mine as error:
+            return weakref.ref(error)
+        raise AssertionError
+
+    async with WorkerPool() as pool:
+        error = await keeps(pool)
+        await turns()
+        assert error() is not None
+        gc.collect()
+        assert error() is None
+        for way in (lets_go, runs):
+            error = await way(pool)
+            await turns()
+            assert error() is None
+
+
+@pytest.mark.usefixtures("no_gc")
 async def test_a_job_in_the_queue_lets_go_of_everything_the_moment_it_is_cancelled() -> None:
     gate, work, argument = Gate(), Work("return"), Thing()
     references: list[weakref.ref[Any]] = [weakref.ref(work), weakref.ref(argument)]
@@ -552,6 +593,17 @@ async def test_no_timer_is_left_after_closing(load: Any) -> None:
         assert set(live_timers()) <= set(before)
 
 
+@pytest.mark.complains
+async def test_no_timer_is_left_after_closing_a_pool_with_nothing_but_a_stray() -> None:
+    before, job = live_timers(), Stubborn()
+    async with WorkerPool(cancel_grace=0.01) as pool:
+        handle = await pool.submit(job, timeout=0.01)
+        await handle.wait()
+        await pool.aclose()
+        assert set(live_timers()) <= set(before)
+    await job.release()
+
+
 async def test_no_timer_is_left_after_closing_with_less_and_less_patience() -> None:
     before = live_timers()
     gate = Gate()
@@ -660,6 +712,14 @@ async def test_nothing_warns_when_a_stray_that_outlives_its_pool_ends_badly(capl
     assert [record.getMessage() for record in caplog.records] == []
 
 
+async def test_nobody_who_waited_for_the_end_is_kept_by_a_closed_pool() -> None:
+    async with WorkerPool() as pool:
+        await pool.submit(sleep, 0.05)
+        await asyncio.gather(*(pool.aclose() for _ in range(3)))
+    assert pool._closing is not None
+    assert pool._closing._waiters == set()
+
+
 # Left open ------------------------------------------------------------------------------------------------------------
 
 
@@ -667,8 +727,11 @@ async def test_a_pool_that_is_dropped_while_it_is_open_says_so() -> None:
     before = asyncio.all_tasks()
     pool = await WorkerPool(name="forgotten").__aenter__()
     await pool.run(echo, 1)
-    with pytest.warns(ResourceWarning, match=r"<WorkerPool 'forgotten' open: .*> was never closed"):
+    with pytest.warns(ResourceWarning, match=r"<WorkerPool 'forgotten' open: .*> was never closed") as warned:
         del pool
+    assert warned[0].filename == __file__, "it shows where the pool was dropped"
+    assert isinstance(warned[0].source, WorkerPool), "tracemalloc shows where it was made"
+    warned.clear()
     gc.collect()
     for task in asyncio.all_tasks() - before:
         task.cancel()

@@ -117,6 +117,11 @@ async def test_the_statistics_say_what_is_going_on_at_this_instant() -> None:
         assert pool.stats().abandoned == 1
 
 
+async def test_what_has_ended_is_the_sum_of_all_ends() -> None:
+    ends: dict[str, Any] = {"succeeded": 1, "failed": 2, "timed_out": 4, "cancelled": 8, "abandoned": 16}
+    assert dataclasses.replace(WorkerPool().stats(), **ends, queued=32, running=64).ended == 31
+
+
 async def test_a_snapshot_does_not_change_when_the_pool_goes_on() -> None:
     gate = Gate()
     async with WorkerPool(max_workers=1, queue_size=0) as pool:

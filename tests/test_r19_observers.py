@@ -247,6 +247,48 @@ async def test_observers_hear_why_each_submission_was_refused() -> None:
     assert [event.id for event in ears.of(JobAccepted)] == [1]
 
 
+async def test_a_job_that_starts_says_how_long_it_was_queued() -> None:
+    ears = Recorder()
+    await asyncio.sleep(0.2)  # the loop's clock does not begin when a job is accepted
+    async with WorkerPool(max_workers=1, observers=[ears]) as pool:
+        await pool.submit(sleep, 0.1)
+        await pool.run(echo, 1)
+    assert [event.queued_for for event in ears.of(JobStarted)] == pytest.approx([0.0, 0.1], abs=0.05)
+
+
+@pytest.mark.complains
+async def test_an_observer_is_dropped_even_if_that_cannot_be_logged() -> None:
+    def broken(record: logging.LogRecord) -> bool:
+        raise OSError("no space left on device")
+
+    class Bad(Observer):
+        calls = 0
+
+        def job_accepted(self, event: JobAccepted, /) -> None:
+            self.calls += 1
+            raise ValueError("bad observer")
+
+    bad, logger = Bad(), logging.getLogger("weirpool.observer")
+    logger.addFilter(broken)
+    try:
+        async with WorkerPool(observers=[bad]) as pool:
+            assert [await pool.run(echo, number) for number in range(2)] == [0, 1]
+    finally:
+        logger.removeFilter(broken)
+    assert bad.calls == 1
+
+
+async def test_a_pool_that_has_nothing_to_cancel_does_not_move_to_cancelling() -> None:
+    ears = Recorder()
+    pool = WorkerPool(observers=[ears])
+    await pool.__aenter__()
+    closing = asyncio.create_task(pool.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert [event.now for event in ears.of(PoolMoved)] == [OPEN, DRAINING, CLOSED]
+
+
 @pytest.mark.complains
 async def test_observers_hear_each_move_of_the_pool_once() -> None:
     ears = Recorder()
@@ -403,17 +445,13 @@ async def test_a_pool_without_observers_has_nothing_to_tell_them_with(monkeypatc
         await all_hooks(pool)
 
 
-async def test_a_hook_that_is_async_by_mistake_is_never_awaited() -> None:
-    heard = []
-
+def test_a_hook_that_is_async_by_mistake_is_refused_since_nobody_would_await_it() -> None:
     class Async(Observer):
         async def job_ended(self, event: JobEnded, /) -> None:  # type: ignore[override]
-            heard.append(event)
+            raise NotImplementedError
 
-    with pytest.warns(RuntimeWarning, match="was never awaited"):
-        async with WorkerPool(observers=[Async()]) as pool:
-            assert await pool.run(echo, 1) == 1
-    assert heard == []
+    with pytest.raises(TypeError, match=r"Async\) as number 1: its job_ended must be a plain function.*never awaited"):
+        WorkerPool(observers=[Observer(), Async()])
 
 
 # One that raises ------------------------------------------------------------------------------------------------------

@@ -281,6 +281,15 @@ def test_what_has_left_the_queue_does_not_pile_up_in_the_heap(order: str) -> Non
     assert [job.seen_at for job in stay] == [[at] for at in due]
 
 
+def test_one_that_leaves_a_long_queue_does_not_have_it_swept() -> None:
+    desk = Desk()
+    jobs = [desk.queue(number, 200) for number in range(200)]
+    heap = desk.watch._queued
+    for job in jobs[:50]:
+        desk.leave(job)
+    assert desk.watch._queued is heap
+
+
 @pytest.mark.parametrize("early", [0.0, 0.0015])
 @pytest.mark.parametrize("seed", range(2))
 def test_every_deadline_is_kept_whatever_comes_and_goes(seed: int, early: float) -> None:
@@ -326,6 +335,31 @@ class CountingLoop:
             return call_at(*args, **options)
 
         monkeypatch.setattr(loop, "call_at", counted)
+
+
+async def test_a_pool_knows_how_many_deadlines_wait_in_its_queue_whichever_way_jobs_leave_it() -> None:
+    gate = Gate()
+    loop = asyncio.get_running_loop()
+    async with WorkerPool(max_workers=1, queue_size=20) as pool:
+        await pool.submit(gate, deadline=loop.time() + FOREVER)
+        for deadline in (None, FOREVER, 0.1):
+            handles = [await pool.submit(gate, deadline=deadline and loop.time() + deadline) for _ in range(3)]
+            handles[0].cancel()
+        assert pool.stats().queued == 6
+        assert pool._crew._watch._waiting == 4
+        await asyncio.sleep(0.2)
+        assert pool.stats().timed_out == 2
+        assert pool._crew._watch._waiting == 2
+        for handle in handles[1:]:
+            assert handle.exception() is not None
+        stays = await pool.submit(sleep, 1, deadline=loop.time() + FOREVER)
+        heap = pool._crew._watch._queued
+        (await pool.submit(gate, deadline=loop.time() + FOREVER)).cancel()
+        assert pool._crew._watch._queued is heap, "swept for the sake of one"
+        gate.open()
+        await turns(20)
+        assert stays.state is JobState.RUNNING
+        assert pool._crew._watch._waiting == 0
 
 
 async def test_a_pool_that_accepts_and_cancels_jobs_with_deadlines_for_ever_does_not_grow() -> None:

@@ -192,13 +192,14 @@ class Admission:
     def _retry_after(self) -> int:
         """Estimate when what waits now will have been worked off, from the rate at which jobs have been ending.
 
-        The rate is that of the present busy spell, or of its last ten to twenty seconds. Where nothing has ended at all, it
-        may well take as long again. Whole seconds, from 1 to 60.
+        The rate is that of the present busy spell, or of its last ten to twenty seconds. Where nothing has been ending, it
+        may well take as long again: so the estimate grows until something does. Whole seconds, from 1 to 60.
         """
-        now = self._mark()
-        if now[0] - self._marks[1][0] > _RATE_WINDOW:
-            self._marks = (self._marks[1], now)
+        now, mark = self._mark(), self._marks[1]
+        quiet = now[0] - mark[0] if now[1] == mark[1] else 0.0
+        if not quiet and now[0] - mark[0] > _RATE_WINDOW:
+            self._marks = (mark, now)
         elapsed, ended = now[0] - self._marks[0][0], now[1] - self._marks[0][1]
         ahead = self._ledger.jobs[QUEUED] + len(self._line) + 1
-        estimate = ahead * elapsed / ended if ended else elapsed
+        estimate = max(quiet, ahead * elapsed / ended if ended else 0.0)
         return max(1, min(_LONGEST_RETRY, math.ceil(estimate)))

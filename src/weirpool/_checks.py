@@ -4,7 +4,8 @@ Each check either returns the value to use or raises: TypeError for the wrong ki
 RuntimeError for the wrong place. No check changes anything.
 
 The bounds are stricter than asyncio's on purpose: there, NaN as a deadline kills the event loop on 3.13, and a queue size
-of 0, -1 or NaN means "infinite".
+of 0, -1 or NaN means "infinite". What a value is, is asked of its type; the value itself may lie, or raise. What is
+returned is a plain number, text or tuple, which can do neither.
 """
 
 from __future__ import annotations
@@ -12,43 +13,34 @@ from __future__ import annotations
 import asyncio
 import inspect
 import types
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from ._show import function_name, innermost, shown, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["instances", "job_function", "label", "loop_time", "on_loop", "seconds", "whole"]
+__all__ = ["job_function", "label", "loop_time", "missing_attribute", "observers", "on_loop", "seconds", "whole"]
 
 T = TypeVar("T")
 
 _TEN_YEARS = 10 * 365 * 86_400
-_A_BILLION = 1_000_000_000
 _LONGEST_NAME = 128
+_FIRST_LOOKED_AT = {"_closing", "_ledger", "_name", "_shutdown_timeout"}  # by the public methods of a pool
 _NATIVE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
+_GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
-def _shown(value: object) -> str:
-    """Show a value in an error without trusting its repr to be short, or to work."""
-    try:
-        text = repr(value)
-    except Exception:
-        text = f"<{type(value).__name__} whose repr() failed>"
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _kind(rule: str, value: object) -> TypeError:
-    return TypeError(f"{rule}, got {_shown(value)} ({type(value).__name__})")
-
-
-def whole(name: str, value: object, unit: str, least: int) -> int:
-    """Return `value` if it is an int of at least `least`."""
-    rule = f"{name} must be an int of at least {least} ({unit}, at most {_A_BILLION:,})"
-    if isinstance(value, bool) or not isinstance(value, int):
+def whole(name: str, value: object, unit: str, least: int, most: int) -> int:
+    """Return `value` if it is an int from `least` to `most`."""
+    rule = f"{name} must be an int of at least {least} ({unit}, at most {most:,})"
+    number = _number(value)
+    if type(number) is not int:
         raise _kind(rule, value)
-    if not least <= value <= _A_BILLION:
-        raise ValueError(f"{rule}, got {_shown(value)}")
-    return int(value)
+    if not least <= number <= most:
+        raise ValueError(f"{rule}, got {shown(value)}")
+    return number
 
 
 def seconds(name: str, value: object, *, zero: str = "", none: str = "") -> float:
@@ -60,52 +52,63 @@ def seconds(name: str, value: object, *, zero: str = "", none: str = "") -> floa
         zero: what 0 means, where it is allowed.
         none: what None means, where it is allowed; the caller has dealt with None itself.
     """
+    number = _number(value)
     # A comparison with NaN is false, and one with an int is exact however large that is.
-    if type(value) is float or type(value) is int:
-        if 0 < value <= _TEN_YEARS or (zero and value == 0):
-            return value
-        refusal: type[Exception] = ValueError
-    elif isinstance(value, int | float) and not isinstance(value, bool):  # a subclass, such as numpy.float64
-        return seconds(name, float(value), zero=zero, none=none)
-    else:
-        refusal = TypeError
+    if number is not None and (0 < number <= _TEN_YEARS or (zero and number == 0)):
+        return number
     rule = [f"{name} must be a number of seconds above 0 and at most ten years"]
     if zero:
         rule.append(f"0 ({zero})")
     if none:
         rule.append(f"None ({none})")
-    raise refusal(f"{' or '.join(rule)}, got {_shown(value)} ({type(value).__name__})")
+    refusal = f"{' or '.join(rule)}, got {shown(value)} ({type_name(value)})"
+    if number is not None:
+        raise ValueError(refusal)
+    raise TypeError(f"{refusal}: use its total_seconds()" if hasattr(type(value), "total_seconds") else refusal)
 
 
-def loop_time(name: str, value: object) -> float:
-    """Return `value` if it is a finite point on the event loop's clock."""
-    rule = f"{name} must be a finite loop time in seconds, such as loop.time() + 5, or None (no deadline)"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def loop_time(name: str, value: object, now: float) -> float:
+    """Return `value` if it is a point on the event loop's clock, in the past or not too far ahead."""
+    rule = (
+        f"{name} must be a finite loop time in seconds, at most ten years ahead: loop.time() + 5, for instance "
+        f"(time.time() is another clock); or None (no deadline)"
+    )
+    number = _number(value)
+    if number is None:
         raise _kind(rule, value)
-    if not -1e15 < value < 1e15:
-        raise ValueError(f"{rule}, got {_shown(value)}")
-    return float(value)
+    if not -1e300 < number <= now + _TEN_YEARS:
+        raise ValueError(f"{rule}, got {shown(value)}")
+    return float(number)
 
 
-def label(name: str, value: object) -> str:
+def label(name: str, value: Any) -> str:
     """Return `value` if it is a name that is safe in a log line and on a page."""
     rule = f"{name} must be a printable str of 1 to {_LONGEST_NAME} characters"
-    if not isinstance(value, str):
+    if not issubclass(type(value), str):
         raise _kind(rule, value)
-    if not 0 < len(value) <= _LONGEST_NAME or not value.isprintable():
-        raise ValueError(f"{rule}, got {_shown(value)}")
-    return str(value)
+    text = str.__str__(value)  # not str(), which an enum's member answers with its own name
+    if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
+        raise ValueError(f"{rule}, got {shown(value)}")
+    return text
 
 
-def instances(name: str, value: object, kind: type[T]) -> tuple[T, ...]:
-    """Return `value` as a tuple if it is a sequence of instances of `kind`."""
-    rule = f"{name} must be a sequence of {kind.__module__}.{kind.__qualname__} instances"
-    if not isinstance(value, Sequence) or isinstance(value, str):
+def observers(name: str, value: Any, kind: type[T]) -> tuple[T, ...]:
+    """Return `value` as a tuple if it is a sequence of instances of `kind`, whose methods can be called and not awaited."""
+    rule = f"{name} must be a sequence of weirpool.events.{kind.__name__} instances"
+    try:
+        items = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else None
+    except Exception as error:
+        raise _kind(rule, value) from error
+    if items is None:
         raise _kind(rule, value)
-    for index, item in enumerate(value):
-        if not isinstance(item, kind):
-            raise TypeError(f"{rule}, got {_shown(item)} ({type(item).__name__}) as number {index}")
-    return tuple(value)
+    for number, item in enumerate(items):
+        got = f"got {shown(item)} ({type_name(item)}) as number {number}"
+        if not _is(item, kind):
+            raise TypeError(f"{rule}, {got}")
+        for hook in vars(kind):
+            if not hook.startswith("_") and not _answers(lambda thing: _is_plain(getattr(thing, hook)), item):  # noqa: B023
+                raise TypeError(f"{rule}, {got}: its {hook} must be a plain function, it is called and never awaited")
+    return items
 
 
 def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
@@ -113,25 +116,25 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
 
     A plain function is let through, since a decorated one may well return a coroutine; if it does not, the job fails.
     """
-    if type(fn) is types.FunctionType and fn.__code__.co_flags & _NATIVE:
-        return  # nearly every job; the rest of this function is for the others
     thing: object = fn
-    if isinstance(thing, types.CoroutineType):
-        called = thing.__qualname__
-        thing.close()  # or it would warn, later and elsewhere, that it was never awaited
-        raise TypeError(
-            f"fn must be an async function, got the coroutine {called}(...): "
-            f"pass the function and its arguments, submit({called}, ...) instead of submit({called}(...))"
-        )
+    inner = fn if type(fn) is types.FunctionType else innermost(fn)
+    if type(inner) is types.FunctionType and inner.__code__.co_flags & _NATIVE:
+        return  # nearly every job; the rest of this function is for the others
+    rule = "fn must be an async function"
     if not callable(thing):
-        hint = ": await it yourself, or pass an async function that does" if inspect.isawaitable(thing) else ""
-        raise TypeError(f"fn must be an async function, got {_shown(thing)} ({type(thing).__name__}){hint}")
-    if inspect.isasyncgenfunction(thing) or inspect.isgeneratorfunction(thing):
-        raise TypeError(
-            f"fn must be an async function, got the generator function {_shown(thing)}: wrap it in one that consumes it"
-        )
-    if inspect.isclass(thing):
-        raise TypeError(f"fn must be an async function, got the class {_shown(thing)}")
+        if _is(thing, Coroutine):
+            called = function_name(thing)
+            _discard(thing)
+            raise TypeError(
+                f"{rule}, got the coroutine {called}(...): "
+                f"pass the function and its arguments, submit({called}, ...) instead of submit({called}(...))"
+            )
+        hint = ": await it yourself, or pass an async function that does" if _answers(inspect.isawaitable, thing) else ""
+        raise TypeError(f"{rule}, got {shown(thing)} ({type_name(thing)}){hint}")
+    if issubclass(type(inner), type):
+        raise TypeError(f"{rule}, got the class {shown(inner)}")
+    if _flags(inner) & _GENERATOR:
+        raise TypeError(f"{rule}, got the generator function {shown(thing)}: wrap it in one that consumes it")
 
 
 def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
@@ -141,8 +144,69 @@ def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
     except RuntimeError:
         running = None
     if running is not loop:
-        where = "a place where no event loop runs (another thread?)" if running is None else "another event loop"
+        where = (
+            "a place where no event loop runs (another thread, or a forked process?)"
+            if running is None
+            else "another event loop"
+        )
         raise RuntimeError(
             f"{what} was called from {where}; it must be called on the event loop that the pool was entered on, "
             f"for instance with loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
         )
+
+
+def missing_attribute(pool: object, name: str) -> NoReturn:
+    """Say why a pool of a subclass lacks an attribute; this is the `__getattr__` of subclasses."""
+    if name in _FIRST_LOOKED_AT:
+        raise RuntimeError(f"{type_name(pool)}.__init__() must call super().__init__(), which makes it a pool")
+    raise AttributeError(f"{type_name(pool)!r} object has no attribute {name!r}", name=name, obj=pool)
+
+
+def _kind(rule: str, value: object) -> TypeError:
+    return TypeError(f"{rule}, got {shown(value)} ({type_name(value)})")
+
+
+def _number(value: Any) -> int | float | None:
+    """Return a number as a plain one, and None for what is none: a bool is none, numpy.float64 (a subclass) is one."""
+    kind = type(value)
+    if kind is int or kind is float:
+        number: int | float = value
+        return number
+    if issubclass(kind, int):
+        return None if kind is bool else int.__int__(value)
+    return float.__float__(value) if issubclass(kind, float) else None
+
+
+def _is(value: object, kind: type) -> bool:
+    """Say whether a value is an instance: of a mock, which says so itself, and of a proxy that raises when it is asked."""
+    return _answers(lambda thing: isinstance(thing, kind), value)
+
+
+def _answers(question: Callable[[Any], bool], value: object) -> bool:
+    try:
+        return question(value)
+    except Exception:
+        return False
+
+
+def _is_plain(hook: Any) -> bool:
+    return callable(hook) and not inspect.iscoroutinefunction(hook)
+
+
+def _flags(fn: Any) -> int:
+    """Return the flags of the code that calling something runs, 0 if it is not written in Python."""
+    if type(fn) is not types.FunctionType:
+        try:
+            fn = type(fn).__call__
+        except Exception:
+            return 0
+    return fn.__code__.co_flags if type(fn) is types.FunctionType else 0
+
+
+def _discard(coroutine: Any) -> None:
+    """Close a coroutine that was never started, or it would warn, later and elsewhere, that it was never awaited.
+
+    One that was started belongs to whoever runs it.
+    """
+    if _answers(lambda thing: inspect.getcoroutinestate(thing) == inspect.CORO_CREATED, coroutine):
+        coroutine.close()

@@ -118,6 +118,8 @@ class Closing:
         if self._ledger.pool is PoolState.DRAINING:
             self._alarm(now + timeout - self._grace, self.escalate)
         elif self._ledger.pool is PoolState.CANCELLING:
+            if self._timer_at < min(now, self._give_up_at):  # halfway, and late: the loop was blocked, but before this call
+                self._halfway()
             self._give_up_at = min(self._give_up_at, now + timeout)
             self._alarm(self._give_up_at, self._give_up)
 
@@ -180,7 +182,8 @@ class Closing:
         """Set the alarm for the second half of the grace, of which something that blocks the loop now can't rob the jobs."""
         late = max(0.0, self._loop.time() - self._timer_at)
         self._timer_at = math.inf
-        self._alarm(self._give_up_at + late, self._give_up)
+        self._give_up_at += late
+        self._alarm(self._give_up_at, self._give_up)
 
     def _give_up(self) -> None:
         self._crew.abandon_all()

@@ -13,11 +13,37 @@ A job that fails with an exception of its own raises just that exception to whoe
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
 
 _Error = TypeVar("_Error", bound=BaseException)
 
-__all__ = ["JobCancelled", "JobTimeout", "PoolClosed", "PoolError", "PoolOverloaded"]
+__all__ = [
+    "JobCancelled",
+    "JobTimeout",
+    "PoolClosed",
+    "PoolError",
+    "PoolOverloaded",
+    "cause_of",
+    "context_of",
+    "is_a",
+    "set_context",
+    "traceback_of",
+]
+
+# Straight from BaseException, past whatever attributes of these names a user's class has: they may raise.
+cause_of: Final[Callable[[BaseException], BaseException | None]] = BaseException.__dict__["__cause__"].__get__
+context_of: Final[Callable[[BaseException], BaseException | None]] = BaseException.__dict__["__context__"].__get__
+set_context: Final[Callable[[BaseException, BaseException | None], None]] = BaseException.__dict__["__context__"].__set__
+traceback_of: Final[Callable[[BaseException], TracebackType | None]] = BaseException.__dict__["__traceback__"].__get__
+
+
+def is_a(error: BaseException | None, *kinds: type[BaseException]) -> bool:
+    """Say whether an exception is one of these by its type: `isinstance` asks the exception itself, which may raise or lie."""
+    return issubclass(type(error), kinds)
 
 
 class PoolError(Exception):

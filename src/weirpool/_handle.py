@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from anyio import CancelScope
 
 from . import _checks
-from ._errors import PoolError
+from ._errors import PoolError, context_of, set_context
 from ._job import CURRENT, Failure, Job, JobOwner
 from ._lifecycle import ENDED, FAILED, RUNNING, SUCCEEDED, JobState
 
@@ -20,8 +20,6 @@ __all__ = ["JobHandle", "current_job", "remaining"]
 
 T_co = TypeVar("T_co", covariant=True)
 
-_set_context = BaseException.__dict__["__context__"].__set__  # past any __setattr__ of the user's class
-
 
 class JobHandle(Generic[T_co]):
     """Follow one accepted job: `await handle` gives its result, or raises what it ended with.
@@ -29,6 +27,10 @@ class JobHandle(Generic[T_co]):
     Any number of tasks may await the same handle, before and after the job ends. Cancelling one of them touches neither
     the job nor the others. Dropping the handle leaves the job alone; a failure that nobody has looked at by then is
     logged.
+
+    A failed job's handle holds the exception, and the traceback of that the frames that it was raised in. So a function that
+    awaits a handle and keeps it makes a reference cycle, as with a task of asyncio's; `del handle` afterwards, or
+    `WorkerPool.run`, leaves none.
     """
 
     __slots__ = ("__weakref__", "_job")
@@ -108,12 +110,12 @@ class JobHandle(Generic[T_co]):
             return result
         error = self.exception()
         assert error is not None
-        context = error.__context__
+        context = context_of(error)
         try:
             raise error
         finally:
             # The same exception may be raised in several awaiters: none must see what another was handling just then.
-            _set_context(error, context)
+            set_context(error, context)
             # Its traceback holds this frame, which must not hold the exception in turn.
             del error, context, job, self
 
@@ -135,7 +137,7 @@ class JobHandle(Generic[T_co]):
         else:
             error = outcome
         # The pool's own errors are copied, so that no two awaiters share one; what the job raised is raised as it is.
-        return error.again() if isinstance(error, PoolError) and job.state is not FAILED else error
+        return error.again() if job.state is not FAILED and isinstance(error, PoolError) else error
 
     def __await__(self) -> Generator[Any, None, T_co]:
         job = self._job

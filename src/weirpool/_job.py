@@ -6,14 +6,13 @@ outcome, and no reference to the callable, its arguments, its context or its tas
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
-import types
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ._errors import JobCancelled, JobTimeout
+from ._errors import JobCancelled, JobTimeout, traceback_of
+from ._show import function_name
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,7 +65,7 @@ class Failure:
 
     def __init__(self, error: BaseException, job: str, pool: str) -> None:
         self.error = error
-        self.traceback = error.__traceback__
+        self.traceback = traceback_of(error)
         self.job = job
         self.pool = pool
         self.seen = False
@@ -153,7 +152,7 @@ class Job:
         """The name that the job was given, or its function's and its number; fixed from start or end on."""
         label = self.label
         if label is None:
-            label = f"{_function_name(self.fn)}#{self.id}"
+            label = f"{function_name(self.fn)}#{self.id}"
         return label
 
     def end(self, state: JobState, outcome: Outcome, ledger: Ledger) -> None:
@@ -203,15 +202,3 @@ class Job:
     def cancelled(self, reason: str, *, abandoned: bool = False) -> JobCancelled:
         """Make the error for a job that was cancelled."""
         return JobCancelled(self.name, reason, abandoned=abandoned)
-
-
-def _function_name(fn: Any) -> str:
-    if type(fn) is types.FunctionType:
-        return fn.__qualname__
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    try:
-        name = fn.__qualname__
-    except Exception:  # a callable object has none; a proxy may raise anything
-        name = None
-    return name if isinstance(name, str) else type(fn).__qualname__

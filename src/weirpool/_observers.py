@@ -8,6 +8,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ._errors import is_a, traceback_of
 from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
 from ._job import Failure
 from ._lifecycle import SUCCEEDED
@@ -78,8 +79,8 @@ class Observers:
         """Tell that a job came to its end."""
         if self._hooks["job_ended"]:
             ran_for = self._loop.time() - job.started_at if started else None
-            outcome = job.outcome.error if isinstance(job.outcome, Failure) else job.outcome
-            error = outcome if isinstance(outcome, BaseException) and job.state is not SUCCEEDED else None
+            outcome = None if job.state is SUCCEEDED else job.outcome  # a result may be anything, and is not looked at
+            error = outcome.error if isinstance(outcome, Failure) else outcome
             self._tell("job_ended", JobEnded(self._pool, job.id, job.name, job.state, ran_for, error))
 
     def stray_ended(self, job: Job) -> None:
@@ -105,7 +106,7 @@ class Observers:
                 call(event)
             except BaseException as error:
                 self._drop(observer, hook, error)
-                if isinstance(error, KeyboardInterrupt | SystemExit):
+                if is_a(error, KeyboardInterrupt, SystemExit):
                     raise_in_loop(self._loop, error)
 
     def _drop(self, observer: Observer, hook: str, error: BaseException) -> None:
@@ -120,7 +121,7 @@ class Observers:
                 type(observer).__qualname__,
                 self._pool,
                 hook,
-                exc_info=(type(error), error, error.__traceback__),
+                exc_info=(type(error), error, traceback_of(error)),
             )
 
 

@@ -90,21 +90,21 @@ class WorkerPool(AsyncResource):
         name: str = "pool",
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._max_workers = _checks.whole("max_workers", max_workers, "jobs that run at once", 1)
-        self._queue_size = _checks.whole("queue_size", queue_size, "jobs that wait", 0)
+        self._max_workers = _checks.whole("max_workers", max_workers, "jobs that run at once", 1, 1_000_000)
+        self._queue_size = _checks.whole("queue_size", queue_size, "jobs that wait", 0, 1_000_000_000)
         self._job_timeout = None if job_timeout is None else _checks.seconds("job_timeout", job_timeout, none="no limit")
         if submit_timeout is not None:
-            _checks.seconds("submit_timeout", submit_timeout, zero="do not wait", none="wait as long as it takes")
+            submit_timeout = _checks.seconds("submit_timeout", submit_timeout, zero="do not wait", none="as long as it takes")
         self._submit_timeout = submit_timeout
         self._shutdown_timeout = _checks.seconds("shutdown_timeout", shutdown_timeout, zero="cancel at once, wait for nothing")
         self._cancel_grace = _checks.seconds("cancel_grace", cancel_grace, zero="abandon at once")
         if self._cancel_grace > self._shutdown_timeout:
             raise ValueError(
-                f"cancel_grace must be at most shutdown_timeout ({shutdown_timeout!r} s), of which it is the last part, "
-                f"got {cancel_grace!r}"
+                f"cancel_grace must be at most shutdown_timeout ({self._shutdown_timeout!r} s), of which it is the "
+                f"last part, got {self._cancel_grace!r}"
             )
         self._name = _checks.label("name", name)
-        self._observers = _checks.instances("observers", observers, Observer)
+        self._observers = _checks.observers("observers", observers, Observer)
         self._ledger = Ledger()
         self._loop: asyncio.AbstractEventLoop
         self._crew: Crew
@@ -112,13 +112,18 @@ class WorkerPool(AsyncResource):
         self._closing: Closing | None = None
         self._report: ShutdownReport | None = None  # only of a pool that was closed without ever being entered
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not hasattr(cls, "__getattr__"):  # nor has this class, on which CPython 3.11 would look attributes up more slowly
+            type.__setattr__(cls, "__getattr__", _checks.missing_attribute)
+
     # Life ---------------------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         """Open the pool on the running event loop.
 
         Raises:
-            RuntimeError: it has been entered before.
+            RuntimeError: it has been entered or closed before.
         """
         ledger = self._ledger
         if self._closing is not None or ledger.pool is not PoolState.NEW:
@@ -373,7 +378,7 @@ class WorkerPool(AsyncResource):
         )
 
     def __del__(self) -> None:
-        if getattr(self, "_closing", None) is not None and self._ledger.pool is not PoolState.CLOSED:
+        if vars(self).get("_closing") is not None and self._ledger.pool is not PoolState.CLOSED:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
 
     # Inside -------------------------------------------------------------------------------------------------------------
@@ -398,6 +403,9 @@ class WorkerPool(AsyncResource):
         """Check a submission, before anything changes, and make the record of the job."""
         _checks.job_function(fn)
         if self._closing is None:
+            if self._report is not None:
+                self._ledger.refused["closed"] += 1
+                raise PoolClosed(self._name)
             self._entered("submitting")
         _checks.on_loop("submitting", self._loop)
         if timeout is _JOB_TIMEOUT:
@@ -405,7 +413,7 @@ class WorkerPool(AsyncResource):
         elif timeout is not None:
             timeout = _checks.seconds("timeout", timeout, none="no limit")
         if deadline is not None:
-            deadline = _checks.loop_time("deadline", deadline)
+            deadline = _checks.loop_time("deadline", deadline, self._loop.time())
         if name is not None:
             name = _checks.label("name", name)
         reference = CURRENT.get()

@@ -13,9 +13,11 @@ import weakref
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ._errors import cause_of, is_a, traceback_of
 from ._job import CURRENT, Failure, Job, Outcome
 from ._lifecycle import CANCELLED, FAILED, RUNNING, SUCCEEDED, TIMED_OUT, JobState
 from ._observers import raise_in_loop
+from ._show import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -59,7 +61,7 @@ def primed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
     A task that is cancelled before its first step never enters its coroutine: no `try` in there would see it, and the job
     would be lost. This coroutine has been entered already, so whatever ends its task finds it inside its `try`.
     """
-    coroutine = _run(job, crew, entered=True)
+    coroutine = _run(job, crew)
     coroutine.send(None)
     return coroutine
 
@@ -69,7 +71,7 @@ def unprimed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
 
     A task factory may wrap what it is given in a coroutine that awaits it, and only a fresh coroutine can be awaited.
     """
-    return _run(job, crew, entered=False)
+    return _run(job, crew)
 
 
 def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], job: Job, crew: Settler) -> None:
@@ -105,12 +107,11 @@ def unmade(job: Job, error: BaseException, crew: Settler) -> tuple[JobState, Out
     return FAILED, Failure(error.with_traceback(None), job.name, crew.name)
 
 
-async def _run(job: Job, crew: Settler, *, entered: bool) -> None:
+async def _run(job: Job, crew: Settler) -> None:
     result: Any = None
     error: BaseException | None = None
     try:
-        if entered:
-            await _turn()
+        await _turn()
         # An eager task factory steps the new task inside create_task. A job must not run inside submit, though, nor inside
         # the settling of another job (which would nest a thousand jobs deep), so it waits for the loop all the same.
         while crew.spawning:
@@ -125,7 +126,7 @@ async def _run(job: Job, crew: Settler, *, entered: bool) -> None:
                 result = await _called(job.fn, job.args)
     except BaseException as raised:
         error = raised
-    if crew.spawning and isinstance(error, GeneratorExit):
+    if crew.spawning and is_a(error, GeneratorExit):
         pass  # no task could be made, so this coroutine was closed; whoever tried that settles the job
     elif job.state is not RUNNING:
         crew.ended_late(job)
@@ -133,7 +134,7 @@ async def _run(job: Job, crew: Settler, *, entered: bool) -> None:
         crew.settle(job, SUCCEEDED, result)
     else:
         crew.settle(job, *_judged(job, error, crew))
-    if error is not None and isinstance(error, KeyboardInterrupt | SystemExit):
+    if error is not None and is_a(error, KeyboardInterrupt, SystemExit):
         raise_in_loop(crew.loop, error)
     # A frame in the traceback of the job's exception may link back to this one (it does on 3.13), which would then hold the
     # exception in turn.
@@ -170,8 +171,8 @@ def _called(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     awaitable = fn(*args)
     if type(awaitable) is not types.CoroutineType and not inspect.isawaitable(awaitable):
         raise TypeError(
-            f"the job's function returned {type(awaitable).__name__} instead of an awaitable: WorkerPool runs async "
-            f"functions; for one that blocks, submit(asyncio.to_thread, fn, ...)"
+            f"the job's function returned {type_name(awaitable)} instead of an awaitable: WorkerPool runs async "
+            f"functions; for one that blocks, submit(lambda: asyncio.to_thread(fn, ...))"
         )
     return awaitable
 
@@ -182,7 +183,7 @@ def _judged(job: Job, error: BaseException | None, crew: Settler) -> tuple[JobSt
     The deadline is told from a TimeoutError of the job's own by `Timeout.expired()`, and a cancellation that the pool asked
     for from one that the job made up by `job.cause`; the type of the exception tells neither.
     """
-    if isinstance(error, _TooLate):
+    if is_a(error, _TooLate):
         return TIMED_OUT, Failure(job.timed_out("queued"), job.name, crew.name)
     if error is not None:
         _strip(error)
@@ -192,7 +193,7 @@ def _judged(job: Job, error: BaseException | None, crew: Settler) -> tuple[JobSt
             timeout.__cause__ = error
         return TIMED_OUT, Failure(timeout, job.name, crew.name)
     assert error is not None
-    if isinstance(error, asyncio.CancelledError):
+    if is_a(error, asyncio.CancelledError):
         task = asyncio.current_task()
         by_itself = task is None or not task.cancelling()
         return CANCELLED, job.cancelled(job.cause.reason if job.cause else "self" if by_itself else "task")
@@ -201,8 +202,8 @@ def _judged(job: Job, error: BaseException | None, crew: Settler) -> tuple[JobSt
 
 def _is_the_deadline(error: BaseException | None) -> bool:
     """Tell the exceptions that `asyncio.timeout` itself causes from what the job raised in its last moments."""
-    return isinstance(error, asyncio.CancelledError) or (
-        isinstance(error, TimeoutError) and isinstance(error.__cause__, asyncio.CancelledError)
+    return is_a(error, asyncio.CancelledError) or (
+        error is not None and is_a(error, TimeoutError) and is_a(cause_of(error), asyncio.CancelledError)
     )
 
 
@@ -211,7 +212,7 @@ def _strip(error: BaseException) -> None:
 
     They tell a user nothing, and they hold the job, which will hold the exception: a reference cycle per failure.
     """
-    traceback = error.__traceback__
+    traceback = traceback_of(error)
     while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
         traceback = traceback.tb_next
     BaseException.with_traceback(error, traceback)  # past any __setattr__ of the user's class

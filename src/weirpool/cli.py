@@ -161,7 +161,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         except ValueError:
             value = least - 1
         if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least:,} to {most:,}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least:,} to {most:,}, got {text!r:.80}")
         return value
 
     return parse
@@ -176,7 +176,7 @@ def _number(least: float, most: float) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not least <= value <= most:  # NaN is in no range
-            raise argparse.ArgumentTypeError(f"must be a number from {least:,} to {most:,}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be a number from {least:,} to {most:,}, got {text!r:.80}")
         return value
 
     return parse

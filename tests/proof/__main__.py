@@ -15,21 +15,19 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
+import math
 import platform
 import sys
 import traceback
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from weirpool.testing import quick_garbage
-
-from .campaign import PUSH, Case, Profile, Tally, cases, explore_cases, simplest
+from .campaign import FACTORIES, Case, Profile, Tally, cases, explore_cases, push, simplest
 from .internal_faults import PROGRAMS, inject_all, lines_of
 from .planted import BUGS
 from .scenarios import SCENARIOS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 LONG_STEPS = {"nightly": 1e7, "release": 1e8}
 
@@ -46,34 +44,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.getLogger("weirpool").addHandler(logging.NullHandler())
     logging.getLogger("weirpool").propagate = False
-    with quick_garbage():
-        if options.replay:
-            return replay(Case.parse(options.replay))
-        if options.planted:
-            return plant()
-        if options.internal:
-            return fail_inside()
-        return prove(options.profile, options.first_seed, options.scenario)
+    if options.replay:
+        return replay(Case.parse(options.replay))
+    if options.planted:
+        return plant()
+    if options.internal:
+        return fail_inside()
+    return prove(options.profile, options.first_seed, options.scenario)
 
 
 def prove(name: str, first_seed: int, scenarios: Sequence[str]) -> int:
     """Run a profile, and show how much that was and what failed."""
-    if name == "push":
-        profile = replace(PUSH, seeds=range(first_seed, first_seed + 300))
-        tally = explore_cases(cases(profile, scenarios), max_failures=10)
-    else:
-        blocks = (
-            Profile(range(seed, seed + 50), every_fault=1, shuffled_faults=1, pairs=200)
-            for seed in itertools.count(first_seed, 50)
-        )
-        endless = itertools.chain.from_iterable(cases(profile, scenarios) for profile in blocks)
-        tally = explore_cases(endless, max_steps=LONG_STEPS[name], max_failures=10)
+    profiles = push(first_seed) if name == "push" else endless(first_seed)
+    chosen = itertools.chain.from_iterable(cases(profile, scenarios) for profile in profiles)
+    tally = explore_cases(chosen, max_steps=LONG_STEPS.get(name, math.inf), max_failures=10)
     show(tally, f"{name}, from seed {first_seed}")
     for case, failed in tally.failures:
         simple, shortest = simplest(case, failed)
         print(f"\nFAILED {case}\n  {type(failed.error).__name__}: {failed.error}")
         print(f'  python -m tests.proof --replay "{simple}"   # {shortest.steps} steps')
     return bool(tally.failures)
+
+
+def endless(first_seed: int) -> Iterator[Profile]:
+    """Yield profiles with fresh seeds, by all kinds of task factories."""
+    kinds = [f"{kind}/" if kind else "" for kind, factory in FACTORIES.items() if factory is not None or not kind]
+    for seed in itertools.count(first_seed, 50):
+        yield Profile(range(seed, seed + 50), every_fault=1, shuffled_faults=1, pairs=200)
+        for tasks in kinds[1:]:
+            yield Profile(range(seed, seed + 10), every_fault=1, tasks=tasks)
 
 
 def show(tally: Tally, title: str) -> None:

@@ -5,14 +5,15 @@ A case is a line of text (scenario, seed, schedule), and running one again gives
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from weirpool.testing import Run, Schedule, fault_pairs, orders, run, shrink, single_faults
+from weirpool.testing import DeterministicLoop, NumberedTask, Run, Schedule, fault_pairs, orders, run, shrink, single_faults
 
 from .scenarios import SCENARIOS
 from .world import World
@@ -20,7 +21,7 @@ from .world import World
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 
-__all__ = ["ACTIONS", "PUSH", "Case", "Profile", "Tally", "cases", "explore_cases", "simplest"]
+__all__ = ["ACTIONS", "FACTORIES", "Case", "Profile", "Tally", "cases", "explore_cases", "push", "simplest"]
 
 # What can happen to a pool from outside, beside a cancellation; `resize` and `pause` belong here once there are such.
 ACTIONS = ("close", "close-now", "close-intake", "cancel-handles", "raise-in-observer", "block")
@@ -56,10 +57,26 @@ class Case:
 
 
 async def play(scenario: str, seed: int) -> None:
-    """Play a scenario, from furnishing the world to its end."""
+    """Play a scenario, from furnishing the world to its end; "eager/mixed" is `mixed` with a task factory of that kind."""
+    factory, _, name = scenario.rpartition("/")
+    DeterministicLoop.running().set_task_factory(FACTORIES[factory])
     world = World(seed)
-    SCENARIOS[scenario](world)
+    SCENARIOS[name](world)
     await world.play()
+
+
+def _wrapping(loop: Any, coro: Coroutine[Any, Any, Any], **options: Any) -> NumberedTask:
+    """Make a task as instrumentation does: of a coroutine that awaits the one that was given."""
+
+    async def wrapper() -> Any:
+        return await coro
+
+    task = NumberedTask(wrapper(), loop=loop, **options)
+    task.add_done_callback(lambda _: coro.close())  # if it was cancelled before the wrapper came to it
+    return task
+
+
+FACTORIES: dict[str, Any] = {"": None, "eager": getattr(asyncio, "eager_task_factory", None), "wrapped": _wrapping}
 
 
 def simplest(case: Case, failed: Run) -> tuple[Case, Run]:
@@ -79,6 +96,7 @@ class Profile:
         every_fault: for how many of the seeds every single fault is tried at every step of the stock order.
         shuffled_faults: and for how many of a shuffled one.
         pairs: how many random pairs of faults per seed with faults.
+        tasks: by which kind of factory tasks are made: "" (the stock way), "wrapped/" or "eager/".
     """
 
     seeds: Sequence[int]
@@ -87,24 +105,27 @@ class Profile:
     every_fault: int = 0
     shuffled_faults: int = 0
     pairs: int = 0
+    tasks: str = ""
 
 
-PUSH = Profile(range(300), every_fault=2, pairs=50)
+def push(first_seed: int = 0) -> list[Profile]:
+    """Return what every push runs."""
+    seeds = range(first_seed, first_seed + 300)
+    return [Profile(seeds, every_fault=2, pairs=50), Profile(seeds[:10], tasks="wrapped/")]
 
 
 def cases(profile: Profile, scenarios: Collection[str] = ()) -> Iterator[Case]:
     """Yield the cases of a profile: the orders of all seeds and scenarios, then the faults."""
-    for seed, scenario in itertools.product(profile.seeds, scenarios or SCENARIOS):
+    names = [profile.tasks + name for name in scenarios or SCENARIOS]
+    for seed, name in itertools.product(profile.seeds, names):
         for order in _orders(profile, seed):
-            yield Case(scenario, seed, order)
-    stock = (Schedule() for _ in profile.seeds[: profile.every_fault])
-    shuffled = (Schedule("random", seed) for seed in profile.seeds[: profile.shuffled_faults])
-    for seed, order in [*zip(profile.seeds, stock, strict=False), *zip(profile.seeds, shuffled, strict=False)]:
-        for scenario in scenarios or SCENARIOS:
-            calm = Case(scenario, seed, order)
-            singles = list(single_faults(calm.main, order, actions=ACTIONS, max_steps=MAX_STEPS))
-            for schedule in itertools.chain(singles, fault_pairs(singles, profile.pairs, seed)):
-                yield Case(scenario, seed, schedule)
+            yield Case(name, seed, order)
+    stock = [(seed, Schedule()) for seed in profile.seeds[: profile.every_fault]]
+    shuffled = [(seed, Schedule("random", seed)) for seed in profile.seeds[: profile.shuffled_faults]]
+    for (seed, order), name in itertools.product(stock + shuffled, names):
+        singles = list(single_faults(Case(name, seed, order).main, order, actions=ACTIONS, max_steps=MAX_STEPS))
+        for schedule in itertools.chain(singles, fault_pairs(singles, profile.pairs, seed)):
+            yield Case(name, seed, schedule)
 
 
 def _orders(profile: Profile, seed: int) -> Iterator[Schedule]:

@@ -13,13 +13,17 @@ again for each of them, with an exception raised in place of that line. What mus
 from __future__ import annotations
 
 import asyncio
+import gc
 import linecache
 import sys
+import warnings
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 import weirpool
 from tests.support import adds_up
@@ -327,11 +331,17 @@ def _run(program: Program, tracer: Tracer) -> list[str]:
         tracer.armed = False
         await scene.judge()
 
-    with tracer.tracing():
-        result = run(main, max_steps=20_000)
-    wrongs = scenes[0].wrongs
-    if result.error is not None and not loops[0].complaints:
-        wrongs.append(f"{type(result.error).__name__}: {result.error}".partition("\n")[0])
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        # A line that is not run may well leave a coroutine behind that nobody awaits, for instance.
+        warnings.simplefilter("ignore")
+        patch.setattr(sys, "unraisablehook", lambda _: None)
+        with tracer.tracing():
+            result = run(main, max_steps=20_000)
+        wrongs = scenes.pop().wrongs
+        if result.error is not None and not loops.pop().complaints:
+            wrongs.append(f"{type(result.error).__name__}: {result.error}".partition("\n")[0])
+        del result
+        gc.collect()
     return wrongs
 
 

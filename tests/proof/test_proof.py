@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.campaign import PUSH, Case, Profile, cases, explore_cases, simplest
+from tests.proof.campaign import FACTORIES, Case, Profile, cases, explore_cases, push, simplest
 from tests.proof.planted import BUGS, Bug
 from tests.proof.scenarios import SCENARIOS
-from weirpool.testing import Schedule
+from tests.proof.textbook import close_while_submitting, outcomes
+from weirpool.testing import Schedule, run
 
 SEEDS = Path(__file__).with_name("seeds.txt")
 
@@ -37,6 +38,20 @@ def test_every_promise_holds_whatever_happens_at_whichever_step(scenario: str) -
         pytest.fail(f"{simplest(case, failed)[0]}: {failed.error}")
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_promise_holds_whoever_makes_the_tasks(scenario: str) -> None:
+    kinds = [kind for kind, factory in FACTORIES.items() if factory is not None]
+    for kind in kinds:
+        tally = explore_cases(cases(Profile(range(4), tasks=f"{kind}/"), [scenario]))
+        for case, failed in tally.failures:
+            pytest.fail(f"{simplest(case, failed)[0]}: {failed.error}")
+
+
+def test_the_pool_of_the_tutorials_passes_a_plain_test_and_no_other() -> None:
+    assert run(close_while_submitting).error is None
+    assert outcomes(400) == {"works": 300, "loses a job": 92, "hangs": 8}
+
+
 @pytest.mark.parametrize("line", once_failed())
 def test_a_bug_that_was_found_stays_away(line: str) -> None:
     assert Case.parse(line).run().error is None
@@ -45,7 +60,7 @@ def test_a_bug_that_was_found_stays_away(line: str) -> None:
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: re.sub(r"\W+", "-", bug.what))
 def test_the_explorer_finds_a_planted_bug(bug: Bug) -> None:
     with bug.planted():
-        tally = explore_cases(cases(PUSH))
+        tally = explore_cases(cases(push()[0]))
         assert tally.failures, "the explorer is blind to this"
         case, failed = tally.failures[0]
         simple, shortest = simplest(case, failed)

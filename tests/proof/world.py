@@ -45,7 +45,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.loop = DeterministicLoop.running()
-        self.disturbed = self.loop.before_step is not None  # cancellations may come from nowhere
+        self.disturbed = self.loop.intervene is not None  # cancellations may come from nowhere
         self.pool: WorkerPool
         self.other_pools: list[WorkerPool] = []
         self.budget = 0.0

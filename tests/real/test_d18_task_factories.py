@@ -17,7 +17,7 @@ import pytest
 from tests.real.kinds import EACH_KIND, run
 from tests.support import FOREVER, Gate, Stubborn, adds_up, balanced, echo, fail, sleep, turns
 from weirpool import JobCancelled, JobState, JobTimeout, PoolClosed, PoolState, WorkerPool, current_job, testing
-from weirpool.testing._loop import NumberedTask
+from weirpool.testing import NumberedTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -333,6 +333,62 @@ def test_a_wrapper_that_does_not_run_what_it_wraps_fails_the_job_and_nothing_els
             with pytest.raises(RuntimeError, match="ended without having run it"):
                 await handle
             assert await pool.run(echo, 2) == 2
+
+    run(kind, main)
+
+
+@pytest.mark.complains
+@EACH_KIND
+def test_a_wrapper_that_ignores_its_cancellation_is_a_stray_until_it_ends_and_never_runs_the_job(kind: str) -> None:
+    async def main() -> None:
+        stubborn = Stubborn()
+
+        async def ignores(coro: Any) -> None:
+            await stubborn()
+            await coro
+
+        loop = asyncio.get_running_loop()
+        before = loop.get_task_factory()
+        gate = Gate()
+        async with WorkerPool(cancel_grace=0.02) as pool:
+            loop.set_task_factory(wrapping_in(ignores))
+            handle = await pool.submit(gate)
+            loop.set_task_factory(before)
+            await stubborn.started.wait()
+            handle.cancel()
+            with pytest.raises(JobCancelled) as caught:
+                await handle
+            assert caught.value.abandoned
+            assert pool.stats().strays == 1
+            await stubborn.release()
+            assert pool.stats().strays == 0
+            assert gate.most_inside == 0
+        assert adds_up(pool.report)
+
+    run(kind, main)
+
+
+@pytest.mark.complains
+@EACH_KIND
+def test_a_wrapper_that_has_ignored_its_cancellation_and_gives_up_is_no_stray_any_more(kind: str) -> None:
+    async def main() -> None:
+        stubborn = Stubborn()
+
+        async def gives_up(coro: Any) -> None:
+            await stubborn()
+
+        loop = asyncio.get_running_loop()
+        before = loop.get_task_factory()
+        async with WorkerPool(cancel_grace=0.02) as pool:
+            loop.set_task_factory(wrapping_in(gives_up))
+            handle = await pool.submit(echo, 1)
+            loop.set_task_factory(before)
+            await stubborn.started.wait()
+            handle.cancel()
+            await handle.wait()
+            assert pool.stats().strays == 1
+            await stubborn.release()
+            assert pool.stats().strays == 0
 
     run(kind, main)
 

@@ -12,16 +12,18 @@
         explore(transfer)
 
 runs `transfer` in the stock order, again with each of its tasks cancelled before each of its steps, and then in shuffled
-orders, in virtual time. A failure comes with the line that repeats it.
+orders, in virtual time. A failure comes with the line that repeats it. More in docs/testing.md.
 """
 
 from __future__ import annotations
 
-from ._explore import Explored, ScheduleFailed, explore, fault_pairs, orders, quick_garbage, shrink, single_faults
+from ._explore import Explored, ScheduleFailed, explore, fault_pairs, orders, single_faults
 from ._loop import Deadlock, DeterministicLoop, Livelock
+from ._numbers import NumberedTask
 from ._policies import ADVANCE, Fifo, Jitter, Policy, Priorities, Script, Shuffle
 from ._run import Complaint, Run, run
 from ._schedule import Fault, Schedule
+from ._shrink import shrink
 
 __all__ = [
     "ADVANCE",
@@ -33,6 +35,7 @@ __all__ = [
     "Fifo",
     "Jitter",
     "Livelock",
+    "NumberedTask",
     "Policy",
     "Priorities",
     "Run",
@@ -43,7 +46,6 @@ __all__ = [
     "explore",
     "fault_pairs",
     "orders",
-    "quick_garbage",
     "run",
     "shrink",
     "single_faults",

@@ -1,25 +1,25 @@
-"""Many runs of one program: shuffled, with every fault at every step; and the shortest way to repeat one that failed."""
+"""Many runs of one program: shuffled, and with every fault at every step."""
 
 from __future__ import annotations
 
-import gc
 import itertools
 import random
-import re
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ._checks import exception_types, names, shown, whole
 from ._run import Run, run
 from ._schedule import Fault, Schedule
+from ._shrink import shrink, text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from ._loop import DeterministicLoop
     from ._run import Main
 
-__all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "quick_garbage", "shrink", "single_faults"]
+__all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "single_faults"]
 
 
 class ScheduleFailed(AssertionError):
@@ -31,11 +31,10 @@ class ScheduleFailed(AssertionError):
         self.found = found
 
     def __str__(self) -> str:
-        error = self.run.error
         return (
-            f"{type(error).__name__}: {error}\n"
-            f"repeat this with weirpool.testing.run(main, {str(self.run.schedule)!r}), "
-            f"{self.run.steps} steps; found on {str(self.found)!r}"
+            f"{type(self.run.error).__name__}: {text(self.run.error)}\n"
+            f"repeat this with weirpool.testing.run(main, {str(self.run.schedule)!r}).check()\n"
+            f"found on {str(self.found)!r}, repeated in {self.run.steps} steps"
         )
 
 
@@ -85,32 +84,42 @@ def explore(
     Raises:
         ScheduleFailed: the program went wrong; the schedule has been made as short as possible.
     """
+    exception_types("tolerate", tolerate)
+    whole("pairs", pairs, 0)
+    shuffled = list(orders(_seeds(seeds), policies, jitter))
+    actions = names("actions", actions)
     runs = steps = 0
-    dice = range(seeds) if isinstance(seeds, int) else seeds
-    plain = Schedule()
 
     def all_schedules() -> Iterator[Schedule]:
-        yield plain
+        yield Schedule()
         if faults or actions:
-            singles = list(single_faults(main, plain, cancel=faults, actions=actions, max_steps=max_steps))
+            singles = list(single_faults(main, Schedule(), cancel=faults, actions=actions, max_steps=max_steps))
             yield from singles
             yield from fault_pairs(singles, pairs)
-        yield from orders(dice, policies, jitter)
+        yield from shuffled
 
-    with quick_garbage():
-        for schedule in all_schedules():
-            result = run(main, schedule, tolerate=tolerate, max_steps=max_steps)
-            runs += 1
-            steps += result.steps
-            if result.error is not None:
-                shortest = shrink(main, result, tolerate=tolerate, max_steps=max_steps)
-                raise ScheduleFailed(shortest, schedule) from shortest.error
+    for schedule in all_schedules():
+        result = run(main, schedule, tolerate=tolerate, max_steps=max_steps)
+        runs += 1
+        steps += result.steps
+        if result.error is not None:
+            shortest = shrink(main, result, tolerate=tolerate, max_steps=max_steps)
+            raise ScheduleFailed(shortest, schedule) from shortest.error
     return Explored(runs, steps)
+
+
+def _seeds(seeds: object) -> Iterable[int]:
+    if isinstance(seeds, Iterable) and not isinstance(seeds, str):
+        return seeds
+    if isinstance(seeds, int):
+        whole("seeds", seeds, 0)
+        return range(seeds)
+    raise TypeError(f"seeds must be an int (how many) or an iterable of ints, got {shown(seeds)} ({type(seeds).__name__})")
 
 
 def orders(seeds: Iterable[int], policies: Collection[str], jitter: int = 0) -> Iterator[Schedule]:
     """Yield a schedule for each seed and policy."""
-    for seed, policy in itertools.product(seeds, policies):
+    for seed, policy in itertools.product(seeds, names("policies", policies)):
         yield Schedule(policy, seed, jitter)
 
 
@@ -127,104 +136,36 @@ def single_faults(
     Args:
         main: the program, which is run once to see which steps it takes, and which tasks there are to cancel.
         schedule: the order in which its callbacks run.
-        cancel: whether to cancel tasks: each alone, and all at once.
+        cancel: whether to cancel tasks: each alone, and all at once (where there are several).
         actions: names of what else can happen.
         max_steps: how many callbacks a run may take.
     """
-    alive: list[tuple[int, ...]] = []
+    names("actions", actions)
+    seen: list[tuple[list[int], set[str]]] = []
 
     def look(loop: DeterministicLoop) -> None:
-        alive.append(tuple(loop.tasks()))
+        seen.append((list(loop.tasks()), set(loop.actions)))
 
     run(main, schedule, max_steps=max_steps, before_step=look)
-    for step, tasks in enumerate(alive, 1):
+    known = set().union(*(possible for _, possible in seen))
+    if missing := set(actions) - known:
+        raise ValueError(f"actions must be names that main puts into loop.actions, {sorted(known)}, got {sorted(missing)}")
+    for step, (alive, possible) in enumerate(seen, 1):
+        faults = [Fault(step, action) for action in actions if action in possible]
         if cancel:
-            yield replace(schedule, faults=(Fault(step, "cancel-all"),))
-            for task in tasks:
-                yield replace(schedule, faults=(Fault(step, "cancel", task),))
-        for action in actions:
-            yield replace(schedule, faults=(Fault(step, action),))
+            faults += [Fault(step, "cancel", task) for task in alive]
+            if len(alive) > 1:
+                faults.append(Fault(step, "cancel-all"))
+        for fault in faults:
+            yield replace(schedule, faults=(fault,))
 
 
 def fault_pairs(singles: Sequence[Schedule], count: int, seed: int = 0) -> Iterator[Schedule]:
     """Yield random pairs of single faults."""
+    whole("count", count, 0)
+    if count and not singles:
+        raise ValueError("singles must be one fault or more, got none")
     dice = random.Random(seed)
     for _ in range(count):
-        first, second = dice.choice(singles), dice.choice(singles)
+        first, second = sorted(dice.choices(singles, k=2), key=lambda single: single.faults[0].step)
         yield replace(first, faults=first.faults + second.faults)
-
-
-def shrink(
-    main: Main,
-    failed: Run,
-    *,
-    attempts: int = 400,
-    tolerate: tuple[type[BaseException], ...] = (),
-    max_steps: int = 100_000,
-) -> Run:
-    """Return the simplest run found that fails as the given one does.
-
-    It takes the choices that the policy made and drops as many as it can, by halves (A. Zeller, "Yesterday, my program worked.
-    Today, it does not. Why?", ESEC/FSE 1999), so that the order is the stock one but where it matters; then the faults.
-
-    Args:
-        main: the program.
-        failed: a run of it that failed.
-        attempts: how many runs this may take.
-        tolerate: what `main` may raise when something has been done to it.
-        max_steps: how many callbacks a run may take.
-    """
-    tries = iter(range(attempts))
-
-    def still_fails(schedule: Schedule) -> Run | None:
-        if next(tries, None) is None:
-            return None
-        again = run(main, schedule, tolerate=tolerate, max_steps=max_steps)
-        return again if _alike(again.error, failed.error) else None
-
-    best = failed
-    for index in reversed(range(len(failed.schedule.faults))):
-        kept = best.schedule.faults[:index] + best.schedule.faults[index + 1 :]
-        best = still_fails(replace(best.schedule, faults=kept)) or best
-    faults = best.schedule.faults
-    scripted = still_fails(Schedule("script", script=dict(best.deviations), faults=faults)) if best.deviations else None
-    if scripted is None:
-        return best
-    best = scripted
-    size = len(best.deviations)
-    while size:
-        items = list(best.schedule.script.items())
-        for start in range(0, len(items), size):
-            fewer = dict(items[:start] + items[start + size :])
-            shorter = still_fails(Schedule("script", script=fewer, faults=faults))
-            if shorter is not None:
-                best = shorter
-                break
-        else:
-            size //= 2
-            continue
-        size = min(size, len(best.schedule.script))
-    return best
-
-
-def _alike(error: BaseException | None, other: BaseException | None) -> bool:
-    return error is not None and _kind(error) == _kind(other)
-
-
-def _kind(error: BaseException | None) -> tuple[object, str]:
-    first_line = str(error).partition("\n")[0]
-    return type(error), re.sub(r"\d+", "", first_line)
-
-
-@contextmanager
-def quick_garbage() -> Generator[None, None, None]:
-    """Exempt what exists by now from garbage collection, which takes place after each run and should cost little."""
-    if gc.get_freeze_count():  # somebody else has done so
-        yield
-        return
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

@@ -1,4 +1,4 @@
-"""An event loop that does the same each time: virtual time, one callback per turn, and a policy that says which.
+"""An event loop that does the same each time: virtual time, one callback after the other, and a policy that says which.
 
 It has no selector, no threads and no real clock, so nothing outside the program can change the order of what happens in it.
 What is left to chance in asyncio is decided here by a policy, and what depends on memory addresses there (the order in which
@@ -11,19 +11,20 @@ import asyncio
 import heapq
 import itertools
 import math
-import random
-import weakref
+import threading
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
+from ._checks import shown, whole
+from ._numbers import NumberingLoop
 from ._policies import ADVANCE, Fifo, Policy
+from ._without_io import WithoutIO
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Coroutine, Generator
-    from contextvars import Context
+    from collections.abc import Callable
 
 __all__ = ["Deadlock", "DeterministicLoop", "Livelock"]
-
 
 Ts = TypeVarTuple("Ts")
 
@@ -36,31 +37,11 @@ class Livelock(Exception):
     """The program has taken more steps than it was allowed: it seems to go round in circles."""
 
 
-class NumberedTask(asyncio.Task[Any]):
-    """A task whose hash is its number, so that sets of tasks have the same order in every process."""
-
-    def __init__(self, coro: Coroutine[Any, Any, Any], *, loop: DeterministicLoop, **options: Any) -> None:
-        self.number = loop.number(self)
-        super().__init__(coro, loop=loop, **options)
-
-    def __hash__(self) -> int:
-        return self.number
-
-
-class _NumberedFuture(asyncio.Future[Any]):
-    def __init__(self, *, loop: DeterministicLoop) -> None:
-        self._number = next(loop.numbers)
-        super().__init__(loop=loop)
-
-    def __hash__(self) -> int:
-        return self._number
-
-
-class DeterministicLoop(asyncio.BaseEventLoop):
+class DeterministicLoop(WithoutIO, NumberingLoop):
     """Run callbacks one at a time, in the order that a policy chooses, in virtual time.
 
-    The clock moves only when nothing is ready, and then at once to the next timer. `run_in_executor` calls the function on the
-    spot, a random (seeded) moment later. There is no I/O.
+    The clock moves only when nothing is ready, and then at once to the next timer. `run_in_executor` calls the function in
+    this thread, some turns later. There is no I/O.
 
     Args:
         policy: what runs next; by default first come, first served.
@@ -71,33 +52,37 @@ class DeterministicLoop(asyncio.BaseEventLoop):
         Livelock: `max_steps` have been taken.
     """
 
-    if TYPE_CHECKING:  # what BaseEventLoop has, and does not tell; tests/testing/test_loop.py sees that it is still there
+    if TYPE_CHECKING:  # what BaseEventLoop has and does not tell: tests/testing/test_private_api.py
         _ready: deque[asyncio.Handle]
         _stopping: bool
+        _thread_id: int | None
+        _check_thread: Callable[[], None]
+        _check_callback: Callable[[object, str], None]
+
+    _closed = True  # until __init__() has run: what is refused there has nothing to close
 
     def __init__(self, policy: Policy | None = None, *, max_steps: int = 100_000) -> None:
+        whole("max_steps", max_steps, 1)
         super().__init__()
-        self.numbers = itertools.count(1)
+        self.max_steps = max_steps
         self.steps = 0
         self.deviations: dict[int, int] = {}
         """The choices that were not the first, by number of decision: what a `Script` needs to do the same."""
         self.complaints: list[str] = []
-        """What the loop's exception handler was told."""
-        self.before_step: Callable[[], None] | None = None
-        """Called before each step, when `steps` is its number already: the place to inject a fault."""
-        self.after_step: Callable[[], None] | None = None
+        """What the loop's exception handler was told, unless the program has set one of its own."""
+        self.before_step: Callable[[], object] | None = None
+        """Called before each step, when `steps` is its number already."""
+        self.after_step: Callable[[], object] | None = None
         """Called after each step: the place to check what must hold at every instant. What it raises ends the run."""
         self.actions: dict[str, Callable[[], object]] = {}
         """What can happen to this program, by name, for faults that name it."""
+        self.intervene: Callable[[], None] | None = None
+        """Called before `before_step`: how `run` injects faults, whatever the program does with `before_step`."""
         self._policy = policy if policy is not None else Fifo()
-        self._max_steps = max_steps
         self._decisions = 0
         self._now = 0.0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timer_numbers = itertools.count()
-        self._tasks: weakref.WeakValueDictionary[int, NumberedTask] = weakref.WeakValueDictionary()
-        self._dice = random.Random(0)
-        self.set_exception_handler(lambda _, context: self.complaints.append(_complaint(context)))
 
     @classmethod
     def running(cls) -> DeterministicLoop:
@@ -111,28 +96,20 @@ class DeterministicLoop(asyncio.BaseEventLoop):
             raise RuntimeError(f"this must be run on a {cls.__name__}, not on a {type(loop).__name__}")  # noqa: TRY004
         return loop
 
-    def number(self, task: NumberedTask) -> int:
-        """Give a new task its number."""
-        number = next(self.numbers)
-        self._tasks[number] = task
-        return number
-
-    def tasks(self) -> dict[int, NumberedTask]:
-        """Return the tasks that have not ended, by number."""
-        return {number: task for number, task in sorted(self._tasks.items()) if not task.done()}
-
-    def block(self, seconds: float) -> None:
-        """Let time pass as if the caller had blocked the loop: what is due meanwhile comes late."""
-        self._now += seconds
+    def timers(self) -> list[asyncio.TimerHandle]:
+        """Return the timers that are set, but for those that never fire (at `math.inf`)."""
+        return [timer for _, _, timer in self._timers if not timer.cancelled()]
 
     @property
     def idle(self) -> bool:
         """Whether nothing is ready: all wait for one another, or for a timer."""
         return all(handle.cancelled() for handle in self._ready)
 
-    def timers(self) -> list[asyncio.TimerHandle]:
-        """Return the timers that are set."""
-        return [timer for _, _, timer in self._timers if not timer.cancelled()]
+    def block(self, seconds: float) -> None:
+        """Let time pass as if the caller had blocked the loop: what is due meanwhile comes late."""
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds must be a finite number of at least 0, got {shown(seconds)}")
+        self._now += seconds
 
     # What asyncio asks of a loop ----------------------------------------------------------------------------------------
 
@@ -144,115 +121,118 @@ class DeterministicLoop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call something at a time; what is due at the same time is called in the order of these calls."""
+        self._check_closed()
+        if self.get_debug():
+            self._check_thread()
+            self._check_callback(callback, "call_at")
         if math.isnan(when):
             raise ValueError("when must be a number, got nan")
         timer = asyncio.TimerHandle(when, callback, args, self, context)
-        heapq.heappush(self._timers, (when, next(self._timer_numbers), timer))
+        if when < math.inf:
+            heapq.heappush(self._timers, (when, next(self._timer_numbers), timer))
         return timer
 
-    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        """Make a task with a number, unless the program has set a task factory of its own.
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Call something soon; from this thread only, since another one's calls would come at another step each time.
 
-        Not by a factory of ours: programs may do things otherwise if there is one.
+        Raises:
+            RuntimeError: this is another thread.
         """
-        if self.get_task_factory() is not None:
-            return super().create_task(coro, **options)
-        self._check_closed()  # type: ignore[attr-defined]
-        return NumberedTask(coro, loop=self, **options)
-
-    def create_future(self) -> asyncio.Future[Any]:
-        """Return a future whose hash is its number."""
-        return _NumberedFuture(loop=self)
+        if self._thread_id not in {None, threading.get_ident()}:
+            raise RuntimeError(
+                f"another thread ({threading.current_thread().name}) called call_soon_threadsafe(), but threads can't wake "
+                f"a {type(self).__name__}: when they do so could not be repeated. loop.run_in_executor() does without threads"
+            )
+        return self.call_soon(callback, *args, context=context)
 
     def run_in_executor(self, executor: object, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # noqa: ARG002
-        """Call a function in this thread, a moment later, and return a future of its result."""
+        """Call a function soon, in this thread but as if in another (no running loop, no context); return a future."""
         future = self.create_future()
 
         def call() -> None:
             if future.done():
                 return
+            asyncio._set_running_loop(None)  # noqa: SLF001
             try:
                 future.set_result(func(*args))
-            except Exception as error:
-                future.set_exception(RuntimeError(repr(error)) if isinstance(error, StopIteration) else error)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                future.set_exception(RuntimeError(shown(error)) if isinstance(error, StopIteration) else error)
+            finally:
+                asyncio._set_running_loop(self)  # noqa: SLF001
 
-        self.call_later(self._dice.random() / 100, call)
+        self.call_soon(call, context=Context())
         return future
 
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Take down what went wrong, where the stock loop logs it."""
+        error = context.get("exception")
+        self.complaints.append(context["message"] if error is None else f"{context['message']}: {shown(error)}")
+
     def close(self) -> None:
-        """Close the loop and forget what it was to call."""
+        """Close the loop, and forget what was to be done on it."""
         super().close()
         self._timers.clear()
 
-    def _write_to_self(self) -> None:
-        """Wake nobody: `call_soon_threadsafe` from this thread needs no waking, and there are no others."""
-
     def _run_once(self) -> None:
-        ready = self._ready
-        self._drop_cancelled()
+        """Run what is ready. As in the stock loop, timers that become due meanwhile join in the next round."""
+        ready, timers, choose = self._ready, self._timers, self._policy.choose
         self._fire()
         if not ready:
             if self._stopping:
                 return
-            if not self._timers:
-                raise Deadlock(f"nothing can happen any more, and these wait:\n{self.stacks()}")
+            if not timers:
+                raise Deadlock(
+                    f"nothing can happen any more (there are no threads and no I/O here), and these wait:\n{self.stacks()}"
+                )
             self._advance()
-        choice = self._policy.choose(ready, bool(self._timers))
-        if choice:
-            self.deviations[self._decisions] = choice
-        self._decisions += 1
-        if choice == ADVANCE:
-            self._advance()
-            return
-        handle = ready[choice]
-        del ready[choice]
+        for _ in range(len(ready)):
+            choice = choose(ready, bool(timers))
+            if choice:
+                self.deviations[self._decisions] = choice
+            self._decisions += 1
+            if choice == ADVANCE:
+                self._advance()
+                continue
+            handle = ready[choice]
+            del ready[choice]
+            if not handle._cancelled:  # noqa: SLF001
+                self._step(handle)
+
+    def _step(self, handle: asyncio.Handle) -> None:
         self.steps += 1
-        if self.steps > self._max_steps:
-            raise Livelock(f"no end after {self._max_steps} steps; these have not ended:\n{self.stacks()}")
-        if self.before_step is not None:
-            self.before_step()
-        if not handle.cancelled():
+        try:
+            self._before()
+        except BaseException:
+            self._ready.append(handle)  # it has not run
+            raise
+        if not handle._cancelled:  # noqa: SLF001
             handle._run()  # noqa: SLF001
         if self.after_step is not None:
             self.after_step()
 
-    def _drop_cancelled(self) -> None:
-        ready, timers = self._ready, self._timers
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle.cancelled():
-                ready.append(handle)
-        while timers and timers[0][2].cancelled():
-            heapq.heappop(timers)
+    def _before(self) -> None:
+        if self.steps > self.max_steps:
+            raise Livelock(f"no end after {self.max_steps} steps; these have not ended:\n{self.stacks()}")
+        if self.intervene is not None:
+            self.intervene()
+        if self.before_step is not None:
+            self.before_step()
 
     def _advance(self) -> None:
         """Let time pass until the next timer is due."""
-        self._now = max(self._now, self._timers[0][0])
         self._fire()
+        if self._timers:
+            self._now = self._timers[0][0]
+            self._fire()
 
     def _fire(self) -> None:
         """Make ready what is due."""
-        timers = self._timers
-        while timers and timers[0][0] <= self._now:
-            self._ready.append(heapq.heappop(timers)[2])
-
-    def stacks(self) -> str:
-        """Return where each task that has not ended is waiting."""
-        return "\n".join(
-            f"  {task.get_name()}: {' > '.join(_frames(task)) or 'not started'}" for task in self.tasks().values()
-        )
-
-
-def _frames(task: asyncio.Task[Any]) -> Generator[str, None, None]:
-    """Name the lines at which a suspended task stands, the outermost first."""
-    coroutine: Any = task.get_coro()
-    while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-        if frame is not None:
-            yield f"{frame.f_code.co_qualname} (line {frame.f_lineno})"
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
-
-
-def _complaint(context: dict[str, Any]) -> str:
-    error = context.get("exception")
-    return context["message"] if error is None else f"{context['message']}: {error!r}"
+        timers, now = self._timers, self._now
+        while timers and (timers[0][0] <= now or timers[0][2]._cancelled):  # noqa: SLF001
+            timer = heapq.heappop(timers)[2]
+            if not timer._cancelled:  # noqa: SLF001
+                self._ready.append(timer)

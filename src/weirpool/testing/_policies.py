@@ -7,6 +7,7 @@ a generator of its own, so a policy made anew from the same seed decides alike.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -63,31 +64,39 @@ class Priorities:
         horizon: how many decisions a run takes, about.
     """
 
-    _PATIENCE = 100  # turns in a row after which a task that spins ("until x: sleep(0)") makes way for the rest
+    _PATIENCE = (
+        200  # decisions after which whoever has waited longest takes the lead: others may spin until it has had its turn
+    )
 
     def __init__(self, seed: int, *, demotions: int = 3, horizon: int = 300) -> None:
         self._dice = random.Random(seed)
         self._demote_at = {self._dice.randrange(horizon) for _ in range(demotions)}
         self._priorities: dict[object, float] = {}
+        self._highest, self._lowest = 1.0, 0.0
+        self._actors: list[object] = []  # of what is ready, in its order: only the end of `ready` is new each time
         self._decisions = 0
-        self._lowest = 0.0
-        self._last: object = None
-        self._in_a_row = 0
+        self._eldest_waits = 0
 
     def choose(self, ready: Sequence[asyncio.Handle], timers: bool, /) -> int:  # noqa: ARG002
         """Return the first callback of the task with the highest priority."""
-        actors = [_actor(handle) for handle in ready]
-        for actor in actors:
-            if actor not in self._priorities:
-                self._priorities[actor] = self._dice.random()
-        chosen = max(actors, key=self._priorities.__getitem__)
-        self._in_a_row = self._in_a_row + 1 if chosen == self._last else 1
-        self._last = chosen
-        if self._decisions in self._demote_at or self._in_a_row > self._PATIENCE:
+        actors, priorities = self._actors, self._priorities
+        for handle in itertools.islice(ready, len(actors), None):
+            actor = _actor(handle)
+            actors.append(actor)
+            if actor not in priorities:
+                priorities[actor] = self._dice.random()
+        if self._eldest_waits == self._PATIENCE:
+            self._highest += 1
+            priorities[actors[0]] = self._highest
+        actor = max(actors, key=priorities.__getitem__)
+        choice = actors.index(actor)
+        del actors[choice]
+        self._eldest_waits = self._eldest_waits + 1 if choice else 0
+        if self._decisions in self._demote_at:
             self._lowest -= 1
-            self._priorities[chosen] = self._lowest
+            priorities[actor] = self._lowest
         self._decisions += 1
-        return actors.index(chosen)
+        return choice
 
 
 class Jitter:
@@ -135,7 +144,12 @@ class Script:
 
 
 def _actor(handle: asyncio.Handle) -> object:
-    """Say whose callback this is: the task's that it steps or wakes, else one named after the function."""
+    """Name whose callback this is: the task that it steps or wakes, by number or name, else the function.
+
+    Not the task itself, which would then be kept alive, and no longer complain that its exception was never retrieved.
+    """
     callback = handle._callback  # type: ignore[attr-defined]  # noqa: SLF001
     owner = getattr(callback, "__self__", None)
-    return owner if isinstance(owner, asyncio.Task) else getattr(callback, "__qualname__", type(callback).__qualname__)
+    if isinstance(owner, asyncio.Task):
+        return getattr(owner, "number", None) or owner.get_name()
+    return getattr(callback, "__qualname__", type(callback).__qualname__)

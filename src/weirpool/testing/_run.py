@@ -7,25 +7,25 @@ exception handler, a warning, an exception in a destructor, a task that the end 
 from __future__ import annotations
 
 import asyncio
-import gc
-import sys
 import traceback
-import warnings
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ._checks import exception_types, shown
 from ._loop import DeterministicLoop
 from ._schedule import Fault, Schedule
+from ._seal import sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     Main = Callable[[], Coroutine[Any, Any, object]]
 
 __all__ = ["Complaint", "Run", "run"]
 
-_CLEANUP_STEPS = 100_000
+_STEPS_TO_END = 10_000  # on top of what the program may take
+_ATTEMPTS_TO_UNWIND = 100
 
 
 class Complaint(Exception):
@@ -47,6 +47,11 @@ class Run:
     steps: int
     error: BaseException | None
     deviations: Mapping[int, int]
+
+    def check(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self.error is not None:
+            raise self.error
 
 
 def run(
@@ -71,30 +76,86 @@ def run(
     Returns:
         What became of it.
     """
+    if asyncio._get_running_loop() is not None:  # noqa: SLF001
+        raise RuntimeError(
+            "an event loop is running here, and run() makes one of its own: call it from a synchronous function"
+        )
     if isinstance(schedule, str):
         schedule = Schedule.parse(schedule)
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule must be a Schedule or its text, got {shown(schedule)}")
+    exception_types("tolerate", tolerate)
+    tolerated: tuple[type[BaseException], ...] = (asyncio.CancelledError, *tolerate) if schedule.faults else ()
     loop = DeterministicLoop(schedule.make_policy(), max_steps=max_steps)
-    loop.before_step = _prepared(loop, schedule.faults, before_step)
-    error: BaseException | None = None
-    with _sealed(loop.complaints):
+    loop.intervene = _intervention(loop, schedule.faults, before_step)
+    with sealed(loop.complaints):
         try:
-            loop.run_until_complete(loop.create_task(main(), name="main"))
-        except (KeyboardInterrupt, SystemExit):
+            error = _begin(loop, main, tolerated)
+            if error is None:
+                error = _end(loop)
+            result = Run(schedule, loop.steps, error, dict(loop.deviations))
+            if error is not None:
+                _end(loop)  # let it put its things away; what its frames hold must not be found in the middle of another run
+                traceback.clear_frames(error.__traceback__)
+        finally:
             _abandon(loop)
-            raise
-        except BaseException as raised:
-            if not schedule.faults or not _consists_of(raised, (asyncio.CancelledError, *tolerate)):
-                error = raised
-        if error is None:
-            error = _end(loop)
-        _abandon(loop)
-        if error is not None:
-            # What its frames hold would be found by the garbage collector later, in the middle of another run.
-            traceback.clear_frames(error.__traceback__)
-        gc.collect()
     if error is None and loop.complaints:
-        error = Complaint("\n".join(loop.complaints))
-    return Run(schedule, loop.steps, error, loop.deviations)
+        return replace(result, error=Complaint("\n".join(loop.complaints)))
+    if error is not None:
+        for complaint in loop.complaints:  # which may tell the cause: a worker that died, so that all wait for it
+            error.add_note(complaint)
+    return result
+
+
+def _intervention(
+    loop: DeterministicLoop, faults: tuple[Fault, ...], also: Callable[[DeterministicLoop], None] | None
+) -> Callable[[], None] | None:
+    if not faults and also is None:
+        return None
+
+    def intervene() -> None:
+        if also is not None:
+            also(loop)
+        for fault in faults:
+            if fault.step == loop.steps:
+                _inject(loop, fault)
+
+    return intervene
+
+
+def _inject(loop: DeterministicLoop, fault: Fault) -> None:
+    tasks = loop.tasks()
+    if fault.action == "cancel-all":
+        for task in tasks.values():
+            task.cancel()
+    elif fault.action == "cancel":
+        if fault.task in tasks:  # else the script was made for another program
+            tasks[fault.task].cancel()
+    elif fault.action in loop.actions:  # else the program has not come to the point where that could happen
+        loop.actions[fault.action]()
+
+
+def _begin(loop: DeterministicLoop, main: Main, tolerated: tuple[type[BaseException], ...]) -> BaseException | None:
+    """Run the program to its end; return what goes wrong and is not tolerated of `main`."""
+    task = loop.create_task(_called(main), name="main")
+    try:
+        loop.run_until_complete(task)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        mains = isinstance(error, asyncio.CancelledError) if task.cancelled() else task.done() and error is task.exception()
+        return None if mains and _consists_of(error, tolerated) else error
+    return None
+
+
+def _called(main: Any) -> Coroutine[Any, Any, object]:
+    if asyncio.iscoroutine(main):
+        main.close()  # or it would complain that it was never awaited
+        raise TypeError("main must be an async function, got a coroutine: pass main, not main()")
+    coroutine = main()
+    if not asyncio.iscoroutine(coroutine):
+        raise TypeError(f"main must be an async function, got {shown(main)}, which returned {shown(coroutine)}")
+    return coroutine
 
 
 def _consists_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool:
@@ -103,39 +164,14 @@ def _consists_of(error: BaseException, kinds: tuple[type[BaseException], ...]) -
     return isinstance(error, kinds)
 
 
-def _prepared(
-    loop: DeterministicLoop, faults: tuple[Fault, ...], also: Callable[[DeterministicLoop], None] | None
-) -> Callable[[], None] | None:
-    if not faults and also is None:
-        return None
-
-    def before_step() -> None:
-        if also is not None:
-            also(loop)
-        for fault in faults:
-            if fault.step == loop.steps:
-                _inject(loop, fault)
-
-    return before_step
-
-
-def _inject(loop: DeterministicLoop, fault: Fault) -> None:
-    if fault.action == "cancel-all":
-        for task in loop.tasks().values():
-            task.cancel()
-    elif fault.action == "cancel":
-        if (target := loop.tasks().get(fault.task or 0)) is not None:
-            target.cancel()
-    elif fault.action in loop.actions:  # else the program has not come to the point where that could happen
-        loop.actions[fault.action]()
-
-
 def _end(loop: DeterministicLoop) -> BaseException | None:
     """Do what `asyncio.run` does when its program has ended; return what goes wrong."""
-    loop.before_step = loop.after_step = None
+    loop.intervene = loop.before_step = loop.after_step = None
+    loop.max_steps = loop.steps + _STEPS_TO_END
 
     async def end() -> None:
-        left = [task for task in loop.tasks().values() if task is not asyncio.current_task()]
+        tasks = dict.fromkeys([*loop.tasks().values(), *asyncio.all_tasks()])  # the second has those that were not made here
+        left = [task for task in tasks if task is not asyncio.current_task()]
         for task in left:
             task.cancel()
         if left:
@@ -144,34 +180,31 @@ def _end(loop: DeterministicLoop) -> BaseException | None:
 
     try:
         loop.run_until_complete(loop.create_task(end(), name="the end of the run"))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return error
+    if left := loop.stacks():
+        return Complaint(f"these were begun when the program had ended, and would never end:\n{left}")
     return None
 
 
 def _abandon(loop: DeterministicLoop) -> None:
     """Close a loop, whatever is still going on on it."""
-    for task in loop.tasks().values():
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
-        with suppress(BaseException):  # a coroutine may refuse to end; it is not the garbage collector who should find out
-            task.get_coro().close()
-    loop.before_step = loop.after_step = None
+    asyncio._set_running_loop(loop)  # noqa: SLF001  # for coroutines that wait for something even now
+    try:
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            _unwind(task.get_coro())
+    finally:
+        asyncio._set_running_loop(None)  # noqa: SLF001
     loop.actions.clear()
     loop.close()
 
 
-@contextmanager
-def _sealed(complaints: list[str]) -> Generator[None, None, None]:
-    """Collect garbage at no other time than between runs, and take down what would be printed."""
-    collecting, hook = gc.isenabled(), sys.unraisablehook
-    gc.disable()
-    sys.unraisablehook = lambda args: complaints.append(f"{args.err_msg or 'exception ignored'}: {args.exc_value!r}")
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-    finally:
-        sys.unraisablehook = hook
-        if collecting:
-            gc.enable()
-    complaints.extend(f"{warning.category.__name__}: {warning.message}" for warning in caught)
+def _unwind(coroutine: Any) -> None:
+    """Make a coroutine end that did not end on cancellation, or it would complain in some later test."""
+    for _ in range(_ATTEMPTS_TO_UNWIND):
+        with suppress(Exception, GeneratorExit, asyncio.CancelledError):
+            coroutine.close()
+            return

@@ -16,15 +16,22 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from ._policies import Fifo, Jitter, Policy, Priorities, Script, Shuffle
+from ._checks import shown, whole
+from ._policies import ADVANCE, Fifo, Jitter, Policy, Priorities, Script, Shuffle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["Fault", "Schedule"]
 
-_FAULT = re.compile(r"@(?P<step>\d+):(?P<action>[\w.-]+?)(?::(?P<task>\d+))?")
-_ORDER = re.compile(r"(?P<policy>fifo|random|pct|script)(?::(?P<detail>[-\d=,]+))?(?:~(?P<jitter>\d+))?")
+_POLICIES = ("fifo", "random", "pct", "script")
+_DEVIATION = r"[0-9]+=(?:-1|[0-9]+)"
+_ORDER = re.compile(
+    rf"script(?::(?P<script>{_DEVIATION}(?:,{_DEVIATION})*))?"
+    r"|(?P<policy>fifo|random|pct)(?::(?P<seed>[0-9]+))?(?:~(?P<jitter>[0-9]+))?"
+)
+_ACTION = r"[\w.-]+"
+_FAULT = re.compile(rf"@(?P<step>[0-9]+):(?P<action>{_ACTION})(?::(?P<task>[0-9]+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,17 @@ class Fault:
     action: str
     task: int | None = None
 
+    def __post_init__(self) -> None:
+        whole("step", self.step, 1)
+        if not isinstance(self.action, str) or not re.fullmatch(_ACTION, self.action):
+            raise ValueError(f"action must be a name of letters, digits, '_', '.' and '-', got {shown(self.action)}")
+        if (self.action == "cancel") != (self.task is not None):
+            raise ValueError(
+                f"task must be the number of a task for 'cancel', else None, got {self.task!r} for {self.action!r}"
+            )
+        if self.task is not None:
+            whole("task", self.task, 1)
+
     def __str__(self) -> str:
         return f"@{self.step}:{self.action}" + ("" if self.task is None else f":{self.task}")
 
@@ -51,7 +69,7 @@ class Schedule:
 
     Args:
         policy: "fifo", "random", "pct" or "script".
-        seed: of "random" and "pct".
+        seed: of "random" and "pct", and of jitter.
         jitter: in how many of a hundred decisions the clock runs ahead.
         script: of "script": by number of the decision, what is chosen instead of the first.
         faults: what is done to the program.
@@ -60,8 +78,21 @@ class Schedule:
     policy: str = "fifo"
     seed: int = 0
     jitter: int = 0
-    script: Mapping[int, int] = field(default_factory=dict)
+    script: Mapping[int, int] = field(default_factory=dict, hash=False)
     faults: tuple[Fault, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.policy not in _POLICIES:
+            raise ValueError(f"policy must be one of {', '.join(_POLICIES)}, got {shown(self.policy)}")
+        whole("seed", self.seed, 0)
+        whole("jitter", self.jitter, 0, 100)
+        for decision, choice in self.script.items():
+            whole("each decision in script", decision, 0)
+            whole("each choice in script", choice, ADVANCE)
+        if self.policy == "script" and (self.seed or self.jitter):
+            raise ValueError("a script leaves nothing to chance: it can't have a seed or jitter")
+        if self.policy != "script" and self.script:
+            raise ValueError(f"only the policy 'script' has a script, {self.policy!r} can't")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -70,33 +101,28 @@ class Schedule:
         Raises:
             ValueError: it describes none.
         """
-        order, *faults = text.split()
+        order, *rest = text.split() or [""]
         match = _ORDER.fullmatch(order)
-        found = [_FAULT.fullmatch(fault) for fault in faults]
-        if match is None or None in found:
-            raise ValueError(f"a schedule looks like 'random:17~10 @41:cancel:5', got {text!r}")
-        policy, detail = match["policy"], match["detail"] or ""
-        script, seed = {}, 0
-        if policy == "script":
-            pairs = (pair.partition("=") for pair in detail.split(",") if pair)
-            script = {int(decision): int(choice) for decision, _, choice in pairs}
-        elif detail:
-            seed = int(detail)
+        faults = [found for fault in rest if (found := _FAULT.fullmatch(fault))]
+        if match is None or len(faults) < len(rest):
+            raise ValueError(
+                f"a schedule looks like 'random:17~10 @41:cancel:5' (policies: {', '.join(_POLICIES)}), got {shown(text)}"
+            )
+        script = (pair.split("=") for pair in (match["script"] or "").split(",") if pair)
         return cls(
-            policy,
-            seed,
+            match["policy"] or "script",
+            int(match["seed"] or 0),
             int(match["jitter"] or 0),
-            script,
-            tuple(Fault(int(m["step"]), m["action"], int(m["task"]) if m["task"] else None) for m in found if m),
+            {int(decision): int(choice) for decision, choice in script},
+            tuple(Fault(int(f["step"]), f["action"], int(f["task"]) if f["task"] else None) for f in faults),
         )
 
     def __str__(self) -> str:
-        if self.policy == "script":
-            detail = ":" + ",".join(f"{decision}={choice}" for decision, choice in self.script.items()) if self.script else ""
-        else:
-            detail = "" if self.policy == "fifo" and not self.seed else f":{self.seed}"
-        jitter = f"~{self.jitter}" if self.jitter else ""
-        return " ".join([f"{self.policy}{detail}{jitter}", *map(str, self.faults)])
+        detail = ",".join(f"{decision}={choice}" for decision, choice in self.script.items())
+        if self.seed or self.policy in {"random", "pct"}:
+            detail = str(self.seed)
+        order = self.policy + (f":{detail}" if detail else "") + (f"~{self.jitter}" if self.jitter else "")
+        return " ".join([order, *map(str, self.faults)])
 
     def make_policy(self) -> Policy:
         """Return a new policy that decides as this schedule says."""
