@@ -78,6 +78,7 @@ class Closing:
         self._timer_at = math.inf
         self._give_up_at = math.inf
         self._last_resort: asyncio.TimerHandle | None = None
+        self._last_resort_at = math.inf
         self.begun = False
         self._ended_before = 0
         self._drained = 0
@@ -233,26 +234,27 @@ class Closing:
 
     def _set_last_resort(self, at: float) -> None:
         """See to it that the pool will be closed soon after a time, if a bug keeps it from closing by then."""
-        if self.report is None and (self._last_resort is None or at < self._last_resort.when()):
-            self._look_again(at, None, _LOOKS)
+        if self.report is None and at < self._last_resort_at:
+            self._look_again(at, _LOOKS)
 
     def _stop_looking(self) -> None:
         if self._last_resort is not None:
             self._last_resort.cancel()
 
-    def _look_again(self, at: float, seen: asyncio.TimerHandle | None, looks: int) -> None:
+    def _look_again(self, at: float, looks: int) -> None:
+        timer = self._loop.call_at(at, self._close_by_force, looks, context=Context())
         self._stop_looking()
-        self._last_resort = self._loop.call_at(at, self._close_by_force, seen, looks, context=Context())
+        self._last_resort, self._last_resort_at = timer, at
 
-    def _close_by_force(self, seen: asyncio.TimerHandle | None, looks: int) -> None:
-        """Close, if closing has come to a standstill: its last alarm has rung, and the loop has turned often enough since."""
-        alarm, now = self._timer, self._loop.time()
-        if alarm is not None and alarm is not seen:
-            self._look_again(max(now, alarm.when()) + _A_MOMENT, alarm, _LOOKS)
+    def _close_by_force(self, looks: int) -> None:
+        """Close, if closing has come to a standstill: no alarm is to come, and since the last the loop has turned often enough."""
+        now = self._loop.time()
+        if now < self._timer_at < math.inf:
+            self._look_again(self._timer_at, _LOOKS)
         elif looks:
-            self._look_again(now + _A_MOMENT, alarm, looks - 1)
+            self._look_again(now + _A_MOMENT, looks - 1)
         else:
-            self._last_resort = None  # so that another call of `aclose()` sets it again, should this fail too
+            self._last_resort_at = math.inf  # so that another call of `aclose()` sets it again, should this fail too
             self._confess("did not close in time, and is closed by force")
             try:
                 self.close_intake()
