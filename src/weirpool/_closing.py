@@ -247,7 +247,7 @@ class Closing:
         self._last_resort, self._last_resort_at = timer, at
 
     def _close_by_force(self, looks: int) -> None:
-        """Close, if closing has come to a standstill: no alarm is to come, and since the last the loop has turned often enough."""
+        """Close, if closing has come to a standstill: no alarm is to come, and the loop has turned often enough since."""
         now = self._loop.time()
         if now < self._timer_at < math.inf:
             self._look_again(self._timer_at, _LOOKS)
