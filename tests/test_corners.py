@@ -55,6 +55,27 @@ async def test_a_pool_that_is_closed_while_it_is_being_opened_is_closed() -> Non
             await opening
 
 
+async def test_a_pool_that_is_closed_while_it_is_being_opened_is_closed_when_its_opener_is_told() -> None:
+    pool = WorkerPool()
+    refused_in: list[PoolState] = []
+
+    async def enter() -> None:
+        try:
+            await pool.__aenter__()
+        except RuntimeError:
+            refused_in.append(pool.state)
+
+    opening = asyncio.create_task(enter())
+    await asyncio.sleep(0)
+    closing = pool.aclose()
+    with contextlib.suppress(StopIteration):
+        closing.send(None)
+    await opening
+    closing.close()
+    assert refused_in in ([PoolState.CLOSED], [])  # with eager tasks it was open by then
+    await pool.aclose()
+
+
 async def test_a_pool_whose_own_task_is_cancelled_while_it_is_being_opened_has_not_drained_anything() -> None:
     await asyncio.sleep(0.2)  # the loop's clock does not begin when a pool does
     pool = WorkerPool()
