@@ -252,6 +252,7 @@ class Closing:
         elif looks:
             self._look_again(now + _A_MOMENT, alarm, looks - 1)
         else:
+            self._last_resort = None  # so that another call of `aclose()` sets it again, should this fail too
             self._confess("did not close in time, and is closed by force")
             try:
                 self.close_intake()

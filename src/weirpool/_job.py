@@ -158,7 +158,8 @@ class Job:
     def end(self, state: JobState, outcome: Outcome, ledger: Ledger) -> None:
         """Come to an end: wake whoever awaits it, move the state, and let go of everything but the outcome.
 
-        In an order in which this can be done again if a bug interrupts it: up to the end, the job knows its owner.
+        In an order in which this can be done again if a bug interrupts it: up to the end, the job knows its owner. Those who
+        are woken take a turn to come, and find it ended.
         """
         if self.label is None:
             self.label = self.name
