@@ -78,7 +78,7 @@ def loop_time(name: str, value: object, now: float) -> float:
         raise _kind(rule, value)
     if not -1e300 < number <= now + _TEN_YEARS:
         raise ValueError(f"{rule}, got {shown(value)}")
-    return float(number)
+    return number
 
 
 def label(name: str, value: Any) -> str:
