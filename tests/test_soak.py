@@ -83,8 +83,8 @@ Job.end = mixed_up
         """
 from weirpool._lifecycle import FAILED, Ledger
 move = Ledger.move
-def counted_twice(ledger, job, to):
-    move(ledger, job, to)
+def counted_twice(ledger, job, to, *outcome):
+    move(ledger, job, to, *outcome)
     ledger.jobs[FAILED] += to is FAILED and job.id % 100 == 0
 Ledger.move = counted_twice
 """,
