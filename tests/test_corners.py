@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import signal
 import time
+import weakref
+from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
 from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
+from weirpool._observers import raise_in_loop
 from weirpool._runner import primed
 from weirpool.events import JobEnded, JobStarted, Observer, PoolMoved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from weirpool._job import Job
 
@@ -50,16 +55,45 @@ async def test_a_pool_that_is_closed_while_it_is_being_opened_is_closed() -> Non
             await opening
 
 
+async def test_a_pool_that_is_closed_while_it_is_being_opened_is_closed_when_its_opener_is_told() -> None:
+    pool = WorkerPool()
+    refused_in: list[PoolState] = []
+
+    async def enter() -> None:
+        try:
+            await pool.__aenter__()
+        except RuntimeError:
+            refused_in.append(pool.state)
+
+    opening = asyncio.create_task(enter())
+    await asyncio.sleep(0)
+    closing = pool.aclose()
+    with contextlib.suppress(StopIteration):
+        closing.send(None)
+    await opening
+    closing.close()
+    assert refused_in in ([PoolState.CLOSED], [])  # with eager tasks it was open by then
+    await pool.aclose()
+
+
 async def test_a_pool_whose_own_task_is_cancelled_while_it_is_being_opened_has_not_drained_anything() -> None:
     await asyncio.sleep(0.2)  # the loop's clock does not begin when a pool does
     pool = WorkerPool()
     before = asyncio.all_tasks()
-    opening = asyncio.create_task(pool.__aenter__())
+    refused_in: list[PoolState] = []
+
+    async def enter() -> None:
+        try:
+            await pool.__aenter__()
+        except RuntimeError:
+            refused_in.append(pool.state)
+
+    opening = asyncio.create_task(enter())
     await asyncio.sleep(0)
     for task in asyncio.all_tasks() - before - {opening}:
         task.cancel()
-    await asyncio.wait([opening])
-    opening.exception()  # with eager tasks it was open by then
+    await opening
+    assert refused_in in ([PoolState.CLOSED], [])  # with eager tasks it was open by then
     report = await pool.aclose()
     assert report.drained == 0
     assert report.drain_seconds == pytest.approx(0, abs=0.1)
@@ -310,6 +344,113 @@ async def test_a_bug_in_the_pool_is_logged_and_the_pool_closes_in_bound(
     [record] = [record for record in caplog.records if "failed from within" in record.getMessage()]
     assert record.exc_info
     assert isinstance(record.exc_info[1], BaseExceptionGroup)
+
+
+# Task factories -----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def tasks_made_by(make: Callable[..., Any]) -> Iterator[None]:
+    """Have `make` called with the coroutine of each task that is made meanwhile."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    loop.set_task_factory(lambda loop, coro, **options: make(coro, **options))
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)
+
+
+def plain(coro: Any, **options: Any) -> asyncio.Task[Any]:
+    """Make a task."""
+    return asyncio.Task(coro, **options)
+
+
+@pytest.mark.complains
+async def test_a_stray_that_never_came_to_its_job_is_counted_off_when_it_ends() -> None:
+    wrapper = Stubborn()
+    async with WorkerPool(cancel_grace=0.05) as pool:
+        with tasks_made_by(lambda coro, **options: plain(wrapper(), **options)):
+            handle = await pool.submit(echo, 1)
+        await turns()
+        handle.cancel()
+        await handle.wait()
+        assert (handle.state, pool.stats().strays) == (JobState.ABANDONED, 1)
+        await wrapper.release()
+        assert pool.stats().strays == 0
+
+
+async def test_a_job_whose_task_a_stranger_cancels_before_its_first_step_says_so_under_any_task_factory() -> None:
+    async with WorkerPool() as pool:
+        before = asyncio.all_tasks()
+        with tasks_made_by(plain):
+            handle = await pool.submit(sleep, FOREVER)
+        for task in asyncio.all_tasks() - before:
+            task.cancel()
+        with pytest.raises(JobCancelled) as caught:
+            await handle
+        assert caught.value.reason == "task"
+
+
+async def test_a_job_that_is_cancelled_before_its_first_step_says_so_under_any_task_factory() -> None:
+    async with WorkerPool() as pool:
+        with tasks_made_by(plain):
+            handle = await pool.submit(sleep, FOREVER)
+        handle.cancel()
+        with pytest.raises(JobCancelled) as caught:
+            await handle
+        assert caught.value.reason == "cancel"
+
+
+async def test_a_job_whose_task_is_refused_by_a_cancellation_is_cancelled_for_that() -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise asyncio.CancelledError
+
+    async with WorkerPool() as pool:
+        with tasks_made_by(refuse):
+            handle = await pool.submit(echo, 1)
+        with pytest.raises(JobCancelled) as caught:
+            await handle
+        assert caught.value.reason == "task"
+
+
+async def test_the_context_of_a_job_that_has_ended_is_not_kept_by_the_next_under_any_task_factory() -> None:
+    class Request:
+        pass
+
+    current: ContextVar[Request] = ContextVar("current")
+    gate = Gate()
+    async with WorkerPool(max_workers=1) as pool:
+
+        def submit_first() -> weakref.ref[Request]:
+            request = Request()
+            current.set(request)
+            pool.submit_nowait(echo, 1)
+            return weakref.ref(request)
+
+        with tasks_made_by(plain):
+            reference = Context().run(submit_first)
+            await pool.submit(gate)
+            await turns(10)
+        assert gate.inside == 1
+        gc.collect()
+        assert reference() is None
+        gate.open()
+
+
+@pytest.mark.realtime
+def test_an_exit_that_a_loop_never_came_to_does_not_hide_that_of_the_next_loop() -> None:
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        raise_in_loop(first, SystemExit(1))
+        raise_in_loop(second, SystemExit(2))
+        with pytest.raises(SystemExit, match="2"):
+            second.run_forever()
+        with pytest.raises(SystemExit, match="1"):
+            first.run_forever()
+    finally:
+        first.close()
+        second.close()
 
 
 # Small things -------------------------------------------------------------------------------------------------------------

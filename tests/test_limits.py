@@ -34,7 +34,7 @@ def refusal(argument: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize(("argument", "most"), [("max_workers", 1_000_000), ("queue_size", 1_000_000_000)])
-def test_there_is_a_largest_number(argument: str, most: int) -> None:
+def test_a_million_run_at_once_at_most_and_a_billion_wait(argument: str, most: int) -> None:
     make(argument, most)
     assert f"at most {most:,}" in refusal(argument, most + 1)
 
@@ -69,13 +69,13 @@ def test_a_refusal_of_a_time_says_whether_zero_and_none_are_allowed_and_what_the
     assert said.endswith("got -1 (int)")
 
 
-async def test_a_deadline_may_be_ten_years_ahead_and_any_time_ago() -> None:
+async def test_a_deadline_may_be_ten_years_ahead_and_as_far_back_as_a_clock_goes() -> None:
     now = asyncio.get_running_loop().time()
     async with WorkerPool() as pool:
         assert await pool.run(echo, 1, deadline=now + TEN_YEARS) == 1
-        handle = await pool.submit(echo, 1, deadline=-0.9e15)
+        handle = await pool.submit(echo, 1, deadline=-0.9e300)
         await handle.wait()
-        for deadline in (now + TEN_YEARS + 60, float("-inf")):
+        for deadline in (now + TEN_YEARS + 1, -1e300):
             with pytest.raises(ValueError, match="finite loop time"):
                 await pool.submit(echo, 1, deadline=deadline)
         assert isinstance(handle.exception(), asyncio.TimeoutError)

@@ -417,12 +417,14 @@ def closed_after_a_stall(timeout: float) -> tuple[float, ShutdownReport]:
     return outcome[0]
 
 
+@pytest.mark.complains
 def test_who_closes_after_the_loop_was_blocked_is_held_up_no_longer_than_asked_for() -> None:
     took, report = closed_after_a_stall(0)
     assert took == pytest.approx(0, abs=1e-6)
     assert report.abandoned == 1
 
 
+@pytest.mark.complains
 def test_who_closes_after_the_loop_was_blocked_does_not_take_from_the_jobs_what_is_left_of_their_grace() -> None:
     took, report = closed_after_a_stall(5)
     assert took == pytest.approx(0.4, abs=1e-6)

@@ -61,7 +61,7 @@ PLANTED = {
         """
 from weirpool._job import Job
 end, kept = Job.end, []
-Job.end = lambda job, outcome: (kept.append(job), end(job, outcome))
+Job.end = lambda job, *how: (kept.append(job), end(job, *how))
 """,
     ),
     "results are mixed up": (
@@ -70,10 +70,10 @@ Job.end = lambda job, outcome: (kept.append(job), end(job, outcome))
         """
 from weirpool._job import Job
 end, last = Job.end, 0
-def mixed_up(job, outcome):
+def mixed_up(job, state, outcome, ledger):
     global last
     last, mine = outcome, last if isinstance(outcome, int) and job.id % 100 == 0 else outcome
-    end(job, mine)
+    end(job, state, mine, ledger)
 Job.end = mixed_up
 """,
     ),
@@ -83,8 +83,8 @@ Job.end = mixed_up
         """
 from weirpool._lifecycle import FAILED, Ledger
 move = Ledger.move
-def counted_twice(ledger, job, to):
-    move(ledger, job, to)
+def counted_twice(ledger, job, to, *outcome):
+    move(ledger, job, to, *outcome)
     ledger.jobs[FAILED] += to is FAILED and job.id % 100 == 0
 Ledger.move = counted_twice
 """,

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 _TEN_YEARS = 10 * 365 * 86_400
 _LONGEST_NAME = 128
-_FIRST_LOOKED_AT = {"_closing", "_ledger", "_name", "_shutdown_timeout"}  # by the public methods of a pool
+_FIRST_LOOKED_AT = {"_closing", "_ledger", "_name", "_report", "_shutdown_timeout"}  # by the public methods of a pool
 _NATIVE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 _GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
@@ -78,7 +78,7 @@ def loop_time(name: str, value: object, now: float) -> float:
         raise _kind(rule, value)
     if not -1e300 < number <= now + _TEN_YEARS:
         raise ValueError(f"{rule}, got {shown(value)}")
-    return float(number)
+    return number
 
 
 def label(name: str, value: Any) -> str:

@@ -285,7 +285,9 @@ class Crew:
     def _write_off(self, job: Job) -> None:
         task = job.task
         if job.state not in ENDED:
-            if alive := task is not None and not task.done():
+            alive = False
+            if task is not None and not task.done():
+                alive = True
                 self.strays[job] = task, "shutdown"
                 task.cancel()
             job.end(ABANDONED if alive else CANCELLED, job.cancelled("shutdown", abandoned=alive), self._ledger)

@@ -61,7 +61,7 @@ def primed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
     A task that is cancelled before its first step never enters its coroutine: no `try` in there would see it, and the job
     would be lost. This coroutine has been entered already, so whatever ends its task finds it inside its `try`.
     """
-    coroutine = _run(job, crew)
+    coroutine = _run(job, crew, primed=True)
     coroutine.send(None)
     return coroutine
 
@@ -71,7 +71,7 @@ def unprimed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
 
     A task factory may wrap what it is given in a coroutine that awaits it, and only a fresh coroutine can be awaited.
     """
-    return _run(job, crew)
+    return _run(job, crew, primed=False)
 
 
 def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], job: Job, crew: Settler) -> None:
@@ -107,11 +107,12 @@ def unmade(job: Job, error: BaseException, crew: Settler) -> tuple[JobState, Out
     return FAILED, Failure(error.with_traceback(None), job.name, crew.name)
 
 
-async def _run(job: Job, crew: Settler) -> None:
+async def _run(job: Job, crew: Settler, *, primed: bool) -> None:
     result: Any = None
     error: BaseException | None = None
     try:
-        await _turn()
+        if primed:
+            await _turn()
         # An eager task factory steps the new task inside create_task. A job must not run inside submit, though, nor inside
         # the settling of another job (which would nest a thousand jobs deep), so it waits for the loop all the same.
         while crew.spawning:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import tracemalloc
 import unittest.mock
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,13 @@ def test_the_constructor_refuses_it_by_name(argument: str) -> None:
             WorkerPool(**{argument: value})
 
 
+def test_the_constructor_refuses_it_as_one_of_the_observers() -> None:
+    for make in NOTHINGS.values():
+        value = [Observer(), make()]
+        with refused(TypeError, "observers", value, "a sequence of weirpool.events.Observer instances"):
+            WorkerPool(observers=value)
+
+
 @every_way
 @pytest.mark.parametrize("argument", SUBMIT)
 async def test_submitting_refuses_it_by_name(pool: WorkerPool, submit: Submitting, argument: str) -> None:
@@ -67,8 +75,14 @@ async def test_aclose_refuses_it_by_name(pool: WorkerPool) -> None:
 
 
 def test_a_text_of_ten_megabytes_is_refused_without_showing_all_of_it() -> None:
-    with refused(ValueError, "name", "x" * 10_000_000, "of 1 to 128 characters"):
-        WorkerPool(name="x" * 10_000_000)
+    name = "x" * 10_000_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="name must be a printable str of 1 to 128 characters, got 'xxx"):
+            WorkerPool(name=name)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_lone_surrogate_which_no_log_could_be_written_with_is_refused() -> None:

@@ -156,8 +156,9 @@ class FightingEars(Observer):
 
 @pytest.mark.complains
 @each_error
-async def test_an_observer_may_raise_what_cannot_be_looked_at(kind: type[Exception]) -> None:
+async def test_an_observer_may_raise_what_cannot_be_looked_at(caplog: pytest.LogCaptureFixture, kind: type[Exception]) -> None:
     async with WorkerPool(shutdown_timeout=0.5, cancel_grace=0.1, observers=[FightingEars(kind)]) as pool:
         assert await pool.run(echo, 7) == 7
         assert await pool.run(echo, 8) == 8
     assert adds_up(pool.report)
+    assert len([record for record in caplog.records if record.name == "weirpool.observer"]) == 1

@@ -100,6 +100,15 @@ async def test_a_deadline_in_the_past_is_a_deadline() -> None:
             assert caught.value.phase == "queued"
 
 
+async def test_ten_years_ahead_are_counted_from_now() -> None:
+    async with WorkerPool() as pool:
+        await asyncio.sleep(0.5)
+        now = asyncio.get_running_loop().time()
+        assert await pool.run(echo, 7, deadline=now + TEN_YEARS) == 7
+        with pytest.raises(ValueError, match="at most ten years ahead"):
+            await pool.submit(echo, 7, deadline=now + TEN_YEARS + 1)
+
+
 @pytest.mark.realtime
 async def test_a_deadline_on_another_clock_is_refused_and_says_which_clock_it_is(pool: WorkerPool) -> None:
     """On the wall clock the deadline is more than half a century away, which is none."""

@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored by wha
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s")
 
 def say(*words):
-    print(*words, flush=True)
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # in one piece, whatever other threads say
 
 async def tidy(seconds=0.05):
     "Work for ever, and need a moment to clean up."

@@ -158,6 +158,23 @@ def test_jobs_run_fail_time_out_and_are_cancelled_as_ever_whatever_makes_their_t
     run(kind, main)
 
 
+@EACH_KIND
+@EACH_FACTORY
+def test_a_job_starts_in_the_turn_after_it_got_its_place_whatever_makes_its_task(kind: str, factory: Factory) -> None:
+    async def main() -> None:
+        await fit(factory)
+        late = 2 if factory is FACTORIES["wrapping_and_late"] else 0
+        gate = Gate()
+        async with WorkerPool() as pool:
+            await pool.submit(gate)
+            assert gate.most_inside == 0
+            await turns(1 + late)
+            assert gate.most_inside == 1
+            gate.open()
+
+    run(kind, main)
+
+
 @pytest.mark.complains  # of the job that ignores its cancellation
 @EACH_KIND
 @EACH_FACTORY
@@ -174,7 +191,8 @@ def test_a_job_that_ignores_its_cancellation_is_abandoned_whatever_makes_its_tas
             assert await following == "the place is free again"
         assert pool.report is not None
         (stray,) = pool.report.strays
-        assert "self._released.wait()" in stray.stack[-1]
+        (line,) = stray.stack
+        assert "self._released.wait()" in line, "the job's own frames, and nobody else's"
         await stubborn.release()
         assert pool.stats().strays == 0
 
@@ -386,9 +404,11 @@ def test_a_wrapper_that_has_ignored_its_cancellation_and_gives_up_is_no_stray_an
             await stubborn.started.wait()
             handle.cancel()
             await handle.wait()
-            assert pool.stats().strays == 1
-            await stubborn.release()
-            assert pool.stats().strays == 0
+        assert pool.report is not None
+        (stray,) = pool.report.strays
+        assert "gives_up" in stray.stack[0]
+        await stubborn.release()
+        assert pool.stats().strays == 0
 
     run(kind, main)
 

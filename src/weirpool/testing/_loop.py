@@ -65,7 +65,7 @@ class DeterministicLoop(WithoutIO, NumberingLoop):
         whole("max_steps", max_steps, 1)
         super().__init__()
         self.max_steps = max_steps
-        self.steps = 0
+        self.steps: int = 0
         self.deviations: dict[int, int] = {}
         """The choices that were not the first, by number of decision: what a `Script` needs to do the same."""
         self.complaints: list[str] = []

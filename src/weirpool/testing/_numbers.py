@@ -75,7 +75,8 @@ class NumberedTask(asyncio.Task[Any]):
     """A task whose hash is its number: what a task factory should make, so that sets of its tasks are always in one order."""
 
     def __init__(self, coro: Coroutine[Any, Any, Any], *, loop: NumberingLoop, **options: Any) -> None:
-        self.number = loop.next_task()  # super().__init__() needs it: it puts the task into a set, and may run it (eagerly)
+        # super().__init__() needs it: it puts the task into a set, and may run it (eagerly).
+        self.number: int = loop.next_task()
         if options.get("name") is None:
             options["name"] = f"Task-{self.number}"
         super().__init__(coro, loop=loop, **options)
