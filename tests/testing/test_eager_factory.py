@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
+import pytest  # noqa: TC002
 
 from weirpool.testing import DeterministicLoop, NumberedTask
 
