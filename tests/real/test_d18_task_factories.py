@@ -96,19 +96,28 @@ EACH_FACTORY = pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTOR
 caller: ContextVar[str] = ContextVar("caller")
 
 
+async def probe() -> None:
+    """Do with a task what asyncio's own parts do."""
+    async with asyncio.TaskGroup():
+        await asyncio.sleep(0)
+
+
 async def fit(factory: Factory) -> None:
-    """Set the factory, unless the loop itself can't make a task with it."""
+    """Set the factory, unless asyncio itself can't work with it.
+
+    uvloop passes options that some can't take, and from Python 3.14 on a task group does not know a task that is written in
+    Python.
+    """
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
     loop.set_task_factory(factory)
-    coro = echo(1)
+    coro = probe()
     try:
-        task = loop.create_task(coro, name="probe", context=copy_context())
-    except TypeError as error:
+        await loop.create_task(coro, name="probe", context=copy_context())
+    except (TypeError, RuntimeError) as error:
         coro.close()
         loop.set_task_factory(before)
-        pytest.skip(f"the event loop has no use for this factory: {error}")
-    assert await task == 1
+        pytest.skip(f"asyncio itself can't work with this: {error}")
 
 
 # Whatever makes the tasks ----------------------------------------------------------------------------------------------
