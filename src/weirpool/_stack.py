@@ -24,12 +24,13 @@ def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
 
     `Task.get_stack()` shows only the outermost coroutine of a suspended task; the line where it hangs is in the innermost.
     The walk ends at the first thing that is not a coroutine or generator: a future, or an awaitable written in C. The pool's
-    own frame, what a task factory has put around it, and asyncio's innermost (the inside of `asyncio.sleep`) are left out.
+    own frame (else the outermost), what a task factory has put around it, and asyncio's innermost (the inside of
+    `asyncio.sleep`) are left out.
     """
     lines: list[str] = []
     with suppress(Exception):  # an awaitable of a user's may raise when looked at; what was found by then is still something
         lines.extend(_lines(task.get_coro()))
-    lines = lines[next((number for number, line in enumerate(lines, 1) if line.startswith(_OURS)), 0) :]
+    lines = lines[next((number for number, line in enumerate(lines, 1) if line.startswith(_OURS)), 1) :]
     while len(lines) > 1 and lines[-1].startswith(_ASYNCIO):
         lines.pop()
     return tuple(lines)
