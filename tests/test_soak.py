@@ -57,7 +57,7 @@ def test_a_short_soak_loses_nothing_does_nothing_twice_and_leaves_nothing(part: 
 PLANTED = {
     "jobs are kept": (
         "jobs",
-        "growth of memory after warm-up",
+        "blocks of memory that stay",
         """
 from weirpool._job import Job
 end, kept = Job.end, []

@@ -35,7 +35,6 @@ class Books:
         attempts: how many submissions are under way.
         inside: how many jobs are inside their function just now.
         forgotten: failures that nobody looked at.
-        stops: how many jobs were about to raise a KeyboardInterrupt or SystemExit.
         closing: whether somebody has begun to close the pool.
         hurried: whether the pool is closed without time for what runs to end by itself.
         ruthless: whether it is closed without time even for cancelled jobs to clean up.
@@ -49,7 +48,6 @@ class Books:
         self.attempts = 0
         self.inside = 0
         self.forgotten = 0
-        self.stops = 0
         self.closing = False
         self.hurried = False
         self.ruthless = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -15,7 +15,26 @@ LOOPS = ("stock", "eager", "uvloop")
 
 
 class StopByJob:
-    """Mark a KeyboardInterrupt or SystemExit that a job raised on purpose; both stop the loop, as asyncio has it."""
+    """Mark a KeyboardInterrupt or SystemExit that a job raised on purpose; both stop the loop, as asyncio has it.
+
+    While one is on its way out of the loop, the pool passes no other on, which would cut short what follows the first.
+
+    Attributes:
+        raised: how many jobs have raised one.
+        due: how many of these had to stop the loop.
+        under_way: whether one has been raised, and has not come out of the loop yet.
+    """
+
+    raised: ClassVar[int] = 0
+    due: ClassVar[int] = 0
+    under_way: ClassVar[bool] = False
+
+    @classmethod
+    def about_to(cls) -> None:
+        """Note that a job is about to raise one."""
+        StopByJob.raised += 1
+        StopByJob.due += not StopByJob.under_way
+        StopByJob.under_way = True
 
 
 def _loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -42,6 +61,7 @@ def drive(main: Coroutine[Any, Any, T], kind: str) -> tuple[T, int]:
                 if not isinstance(error, StopByJob):
                     raise
                 stops += 1
+                StopByJob.under_way = False
         return task.result(), stops
     finally:
         loop.run_until_complete(loop.shutdown_default_executor())

@@ -235,7 +235,7 @@ async def _fails_uglily(ticket: Ticket) -> int:
 @_counted
 async def _stops_the_loop(ticket: Ticket) -> int:
     await asyncio.sleep(0)
-    ticket.books.stops += 1
+    StopByJob.about_to()
     ticket.throw((_Interrupt, _Exit)[ticket.token % 2]())
 
 

@@ -119,14 +119,7 @@ def test_files() -> list[str]:
 def run_pytest(arguments: Sequence[str], plugin: object) -> int:
     """Run pytest, once in a process."""
     options = ["-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-    return int(pytest.main([*options, *arguments], plugins=[plugin, _Freezer(), _Impatience()]))
-
-
-class _Freezer:
-    """Exempt what each test leaves from the garbage collections of the next: they take most of the time otherwise."""
-
-    def pytest_runtest_logfinish(self) -> None:
-        gc.freeze()
+    return int(pytest.main([*options, *arguments], plugins=[plugin, _Impatience()]))
 
 
 class _Impatience:
