@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 
 _MEMORY = 4 << 30  # a mutant that loops may fill whatever there is
 
-# Not what tests other processes, other tools or the documentation: it does not execute a mutant.
-NOT_HERE = ["test_docs.py", "test_mutation.py", "test_r21_typing.py", "test_readme.py"]
+FOLDERS = ("", "bad_input", "real", "proof")
+# Not what tests other processes, other tools or the documentation: it does not execute a mutant. Nor what takes long.
+NOT_HERE = [
+    "test_docs.py",
+    "test_internal_faults.py",
+    "test_mutation.py",
+    "test_r21_typing.py",
+    "test_readme.py",
+    "test_soak.py",
+]
 
 
 def warm() -> None:
@@ -112,7 +120,7 @@ def silence() -> Any:
 
 def test_files() -> list[str]:
     """Name the files whose tests execute mutants."""
-    found = sorted((ROOT / "tests").glob("test_*.py")) + sorted((ROOT / "tests" / "real").glob("test_*.py"))
+    found = [path for folder in FOLDERS for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))]
     return [str(path.relative_to(ROOT)) for path in found if path.name not in NOT_HERE]
 
 

@@ -36,11 +36,12 @@ class Selection:
         common = _digest(*sorted(SOURCE.glob("*.py")), ROOT / "tests" / "conftest.py", ROOT / "tests" / "support.py")
         self.tests: dict[str, Any] = {}
         self._importing: dict[tuple[str, int], set[str]] = {}
-        for path in (ROOT / name for name in test_files()):
+        for name in test_files():
+            path = ROOT / name
             digest = common + _digest(path)
-            entry = known.get(path.name)
+            entry = known.get(name)
             if entry is None or entry["digest"] != digest:
-                entry = known[path.name] = in_fork(_LIMIT, partial(_measure, path)) | {"digest": digest}
+                entry = known[name] = in_fork(_LIMIT, partial(_measure, path)) | {"digest": digest}
                 if entry["failed"]:
                     raise SystemExit("these tests fail without any mutant:\n" + "\n".join(entry["failed"]))
                 store.write_text(json.dumps(known))
