@@ -261,7 +261,7 @@ async def test_a_queued_job_with_a_deadline_is_cancelled_with_the_pool() -> None
 
 
 @pytest.mark.complains
-async def test_a_job_in_the_midst_of_a_timeout_of_its_own_is_cancelled_halfway_through_its_grace(clock: Clock) -> None:
+async def test_a_job_in_the_midst_of_a_timeout_of_its_own_is_cancelled_like_any_other(clock: Clock) -> None:
     """Its task is being cancelled already, for the scope inside; the pool's cancellation must not be lost for that."""
 
     async def job() -> None:
@@ -279,8 +279,35 @@ async def test_a_job_in_the_midst_of_a_timeout_of_its_own_is_cancelled_halfway_t
         handle = await pool.submit(job)
         await asyncio.sleep(0.03)
         clock.start()
+    assert clock.shows(0)
+    assert handle.state is JobState.CANCELLED
+
+
+@pytest.mark.complains
+async def test_a_job_that_undoes_its_cancellation_by_the_end_of_asyncio_run_is_cancelled_halfway_through_its_grace(
+    clock: Clock,
+) -> None:
+    async def undoes_the_first() -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        try:
+            await asyncio.sleep(FOREVER)
+        except asyncio.CancelledError:
+            me.uncancel()
+        await asyncio.sleep(FOREVER)
+
+    pool = WorkerPool(shutdown_timeout=0.4, cancel_grace=0.4, name="webhooks")
+    await pool.__aenter__()
+    handle = await pool.submit(undoes_the_first, name="undoes the first")
+    await turns()
+    clock.start()
+    for task in asyncio.all_tasks():
+        if task.get_name() in {"weirpool:webhooks", "undoes the first"}:
+            task.cancel()
+    await handle.wait()
     assert clock.shows(0.2)
     assert handle.state is JobState.CANCELLED
+    await pool.aclose()
 
 
 async def test_a_look_at_a_job_before_its_deadline_has_hit_it_changes_nothing() -> None:
@@ -364,6 +391,29 @@ def tasks_made_by(make: Callable[..., Any]) -> Iterator[None]:
 def plain(coro: Any, **options: Any) -> asyncio.Task[Any]:
     """Make a task."""
     return asyncio.Task(coro, **options)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+async def test_a_job_whose_task_can_not_be_made_is_never_said_to_have_started(queued: bool) -> None:
+    started: list[int] = []
+    gate = Gate()
+
+    def refuses(coro: Any, **_: Any) -> Any:
+        coro.close()
+        raise RuntimeError("no tasks today")
+
+    async with WorkerPool(max_workers=1, observers=[Starts(started)]) as pool:
+        first = await pool.submit(gate) if queued else None
+        with tasks_made_by(refuses):
+            refused = await pool.submit(echo, 1)
+            if first is not None:
+                gate.open()
+                await first
+            await refused.wait()
+        assert refused.state is JobState.FAILED
+        refused.exception()
+        assert refused.id not in started
+        assert await pool.run(echo, 2) == 2
 
 
 @pytest.mark.complains

@@ -751,3 +751,29 @@ async def test_a_pool_that_was_closed_or_never_opened_is_dropped_silently(caplog
             WorkerPool(max_workers=0)
         gc.collect()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.usefixtures("no_gc")
+async def test_the_context_of_a_submitter_that_waits_is_not_kept_by_its_patience() -> None:
+    variable: contextvars.ContextVar[Thing | None] = contextvars.ContextVar("variable", default=None)
+    references: list[weakref.ref[Any]] = []
+    # A cancelled timer goes when it is its turn, and its turn is not before that of this one.
+    earlier = asyncio.get_running_loop().call_later(FOREVER / 2, int)
+    gate = Gate()
+
+    async def request() -> None:
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        variable.set(thing)
+        await pool.submit(echo, 1)
+
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=FOREVER) as pool:
+        await pool.submit(gate)
+        waiting = asyncio.create_task(request())
+        await turns()
+        gate.open()
+        await waiting
+        del waiting
+        await turns()
+        assert alive(references) == []
+    earlier.cancel()

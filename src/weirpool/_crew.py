@@ -172,7 +172,10 @@ class Crew:
         finally:
             self.spawning = False
         if end is not None:
-            self.settle(job, *end)
+            del self._running[job]
+            self._finish(job, *end)
+            self.fill()
+            self._left()
 
     def fill(self) -> None:
         """Start queued jobs while there are places."""
@@ -191,7 +194,7 @@ class Crew:
                 self._ledger.move(job, RUNNING)
                 context = job.context
                 self.begin(job)
-                if self._observers is not None:
+                if self._observers is not None and job.state is RUNNING:  # else its task could not be made
                     # Not in the context of the job that has just ended, which is the current one.
                     context.run(self._observers.job_started, job)
         finally:
@@ -215,7 +218,7 @@ class Crew:
             self._observers.stray_ended(job)
 
     def _finish(self, job: Job, state: JobState, outcome: Outcome) -> None:
-        """End a job that has been taken from the queue, and say so."""
+        """End a job that has been taken from the queue and not been started, and say so."""
         job.end(state, outcome, self._ledger)
         if self._observers is not None:
             self._observers.job_ended(job, started=False)
@@ -246,10 +249,16 @@ class Crew:
             self._doom(job, reason)
             if scope is not None:
                 scope.reschedule(None)
-            # The end of `asyncio.run` cancels every task itself, and then whoever closes the pool: once is enough. If that was
-            # not for the job, but for a scope inside it, the job is cancelled when half of its grace is over.
-            if reason == "cancel" or not task.cancelling():
+            if reason == "cancel" or not self._told(task):
                 task.cancel()
+
+    def _told(self, task: asyncio.Task[None]) -> bool:
+        """Say whether the end of `asyncio.run`, which cancels every task there is, has cancelled a job's: once is enough.
+
+        The supervisor is cancelled by nobody else. That a job's task has been cancelled says nothing by itself: a job may have
+        swallowed a cancellation of its own, long ago.
+        """
+        return bool(task.cancelling() and self._supervisor is not None and self._supervisor.cancelling())
 
     def cancel_all(self, reason: Literal["cancel", "shutdown"]) -> None:
         """Cancel what is queued, then what runs."""
@@ -298,10 +307,13 @@ class Crew:
         return tuple(map(self._stray, self.strays))
 
     def _leave_queue(self, job: Job, state: JobState, outcome: Outcome) -> None:
+        # What the job lets go of may have a finalizer, and that may call the pool: not before the queue knows of the end.
+        payload = job.fn, job.args, job.context
         job.end(state, outcome, self._ledger)
         self._queue.discard()
         if job.deadline is not None:
             self._watch.unqueued()
+        del payload
         if self._observers is not None:
             self._observers.job_ended(job, started=False)
         self._left()
@@ -317,7 +329,7 @@ class Crew:
         elif job.cause.spare:
             task = job.task
             assert task is not None
-            if job.cause.reason == "shutdown" and not task.cancelling():
+            if job.cause.reason == "shutdown" and not task.cancelling():  # it was for a scope inside the job
                 task.cancel()
             self._watch.running(job, self.loop.time() + job.cause.spare)
             job.cause.spare = 0.0

@@ -207,10 +207,13 @@ class WorkerPool(AsyncResource):
         Later submits, and those that wait for room, get `PoolClosed`. The pool is closed by `aclose()`, as always.
 
         Raises:
-            RuntimeError: the pool was never entered, or this is called from another thread or event loop.
+            RuntimeError: the pool was never entered, or is not open yet, or this is called from another thread or event loop.
         """
         if self._report is None:
-            self._entered("WorkerPool.close_intake()").close_intake()
+            closing = self._entered("WorkerPool.close_intake()")
+            if self._ledger.pool is PoolState.NEW and not closing.begun:
+                raise RuntimeError(f"pool {self._name!r} is still being opened: await its __aenter__() first")
+            closing.close_intake()
 
     # Submitting ---------------------------------------------------------------------------------------------------------
 
