@@ -135,6 +135,34 @@ def test_actions_are_tried_at_each_step_at_which_they_are_possible() -> None:
     assert faults == ["fifo @3:close", "fifo @4:open", "fifo @4:close", "fifo @5:open", "fifo @5:close"]
 
 
+def test_faults_that_a_schedule_has_already_stay_in_front_of_the_new_ones() -> None:
+    faults = texts(single_faults(two_tasks, "fifo @2:cancel:2"))
+    assert faults == [
+        "fifo @2:cancel:2 @1:cancel:1",
+        *("fifo @2:cancel:2 @2:cancel:1", "fifo @2:cancel:2 @2:cancel:2", "fifo @2:cancel:2 @2:cancel-all"),
+        "fifo @2:cancel:2 @3:cancel:1",  # the child has been cancelled before it began
+        "fifo @2:cancel:2 @4:cancel:1",
+    ]
+    assert faults == texts(single_faults(two_tasks, Schedule.parse("fifo @2:cancel:2")))
+
+
+def test_pairs_have_the_faults_that_their_schedule_has_already_once() -> None:
+    singles = list(single_faults(two_tasks, "fifo @2:cancel:2"))
+    pairs = list(fault_pairs(singles, 50))
+    for pair in pairs:
+        base, first, second = pair.faults
+        assert base == Fault(2, "cancel", 2)
+        assert {Schedule(faults=(base, first)), Schedule(faults=(base, second))} <= set(singles)
+        assert first.step <= second.step
+    assert pairs == list(fault_pairs(single_faults(two_tasks, "fifo @2:cancel:2"), 50))
+    assert len(set(pairs)) > 10
+
+
+def test_actions_are_read_once() -> None:
+    faults = texts(single_faults(with_actions, Schedule(), cancel=False, actions=iter(["open"])))  # type: ignore[arg-type]
+    assert faults == ["fifo @4:open", "fifo @5:open"]
+
+
 def test_pairs_are_drawn_from_the_single_faults_the_earlier_first() -> None:
     singles = list(single_faults(two_tasks, Schedule()))
     pairs = list(fault_pairs(singles, 50))
@@ -438,9 +466,58 @@ def test_an_action_that_the_program_never_has_is_refused(actions: list[str]) -> 
         explore(with_actions, actions=actions)
 
 
-def test_pairs_of_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="singles must be one fault or more, got none"):
-        list(fault_pairs([], 1))
+@pytest.mark.parametrize("taken", ["cancel", "cancel-all"])
+@pytest.mark.parametrize("call", [explore, lambda main, actions: single_faults(main, Schedule(), actions=actions)])
+def test_an_action_that_is_called_like_a_cancellation_is_refused_before_anything_is_run(call: Any, taken: str) -> None:
+    def main() -> Any:
+        raise ArithmeticError
+
+    names = re.escape(f"({taken!r}, 'close')")
+    with pytest.raises(ValueError, match=rf"actions must be names other than 'cancel' and 'cancel-all', .*, got {names}"):
+        call(main, actions=[taken, "close"])
+
+
+@pytest.mark.parametrize(
+    ("singles", "count", "kind", "message"),
+    [
+        ([], 1, ValueError, "singles must be one fault or more, got none"),
+        ([Schedule()], 1, ValueError, r"singles must be schedules with a fault each, as .*, got 'fifo' in it"),
+        (["fifo @1:close"], 0, TypeError, r"singles must be schedules .*, got 'fifo @1:close' \(str\) in it"),
+        (None, 1, TypeError, r"singles must be schedules .*, got None \(NoneType\)"),
+        ([], -1, ValueError, "count must be an int of at least 0, got -1"),
+    ],
+)
+def test_pairs_of_what_is_no_fault_are_refused(singles: Any, count: int, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        fault_pairs(singles, count)
+
+
+def test_no_pairs_of_nothing_are_nothing() -> None:
+    assert list(fault_pairs([], 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ((run(one_turn),), ValueError, "failed must be a Run that failed, got one that passed, on 'fifo'"),
+        ((None,), TypeError, r"failed must be a Run that failed, got None \(NoneType\)"),
+        ((ScheduleFailed,), TypeError, r"failed must be a Run that failed, got <class"),
+    ],
+)
+def test_what_has_not_failed_cannot_be_shrunk(arguments: tuple[Any, ...], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        shrink(one_turn, *arguments)
+
+
+def test_shrinking_takes_a_number_of_attempts() -> None:
+    with pytest.raises(ValueError, match="attempts must be an int of at least 0, got -1"):
+        shrink(noisy, run(noisy), attempts=-1)
+
+
+@pytest.mark.parametrize("schedule", [None, 5, ("fifo",)])
+def test_single_faults_are_those_of_a_schedule(schedule: Any) -> None:
+    with pytest.raises(TypeError, match="schedule must be a Schedule or its text, got"):
+        single_faults(one_turn, schedule)
 
 
 @pytest.mark.parametrize("call", [explore, run])
