@@ -266,6 +266,122 @@ def test_what_was_found_on_is_told_too() -> None:
     assert isinstance(run(in_order, found).error, AssertionError)
 
 
+class Refused(Exception):
+    class Nested(Exception):
+        pass
+
+
+async def refused_when_cancelled() -> None:
+    try:
+        await asyncio.sleep(1)
+    except asyncio.CancelledError:
+        raise Refused from None
+
+
+async def counts_to_five() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def replay(failed: ScheduleFailed, main: Any) -> None:
+    """Do what the line of a failure says, as a test does into which it was pasted."""
+    line = re.search(r"^repeat this with (.*)$", str(failed), re.MULTILINE)
+    assert line is not None
+    eval(line[1], {"weirpool": weirpool, "main": main, "Refused": Refused})
+
+
+def test_the_line_allows_as_many_steps_as_the_exploration_did() -> None:
+    with pytest.raises(ScheduleFailed, match=r"run\(main, 'fifo', max_steps=5\)\.check\(\)\n") as caught:
+        explore(counts_to_five, max_steps=5)
+    with pytest.raises(Livelock):
+        replay(caught.value, counts_to_five)
+    assert run(counts_to_five).error is None
+
+
+def test_the_line_tolerates_what_the_exploration_did() -> None:
+    async def main() -> None:
+        try:
+            await refused_when_cancelled()
+        finally:
+            assert mended
+
+    mended = False
+    with pytest.raises(ScheduleFailed, match=r"run\(main, 'fifo', tolerate=\(Refused,\)\)\.check\(\)\n") as caught:
+        explore(main, tolerate=(Refused,))
+    with pytest.raises(AssertionError):
+        replay(caught.value, main)
+    mended = True
+    explore(main, tolerate=(Refused,))
+    replay(caught.value, main)
+
+
+def test_the_line_names_exceptions_as_a_test_does() -> None:
+    class LocalError(Exception):
+        class InnerError(Exception):
+            pass
+
+    async def main() -> None:
+        await asyncio.sleep(0)
+        raise ArithmeticError
+
+    kinds = (Refused.Nested, OSError, LocalError.InnerError)
+    names = r"\(Refused\.Nested, OSError, LocalError\.InnerError\)"
+    with pytest.raises(ScheduleFailed, match=rf"run\(main, 'fifo', tolerate={names}, max_steps=70\)\.check\(\)\n"):
+        explore(main, tolerate=kinds, max_steps=70)
+
+
+def failing_on(*failures: int, errors: tuple[Exception, ...] = ()) -> Any:
+    """Make a program that depends on how often it has been run, which no schedule can repeat."""
+    runs = itertools.count(1)
+
+    async def main() -> None:
+        number = next(runs)
+        await asyncio.sleep(0)
+        if number in failures:
+            raise errors[failures.index(number)] if errors else AssertionError("unlucky")
+
+    return main
+
+
+@pytest.mark.parametrize("failures", [(5,), (5, 6)])  # the sixth run is the first attempt to shrink the fifth
+def test_a_failure_that_does_not_repeat_is_told_as_such(failures: tuple[int, ...]) -> None:
+    with pytest.raises(ScheduleFailed) as caught:
+        explore(failing_on(*failures), faults=False)
+    failed = caught.value
+    assert failed.again.error is None
+    error, verdict, found = str(failed).split("\n")
+    assert error == "AssertionError: unlucky"
+    assert verdict.startswith("this does not repeat: the program depends on something outside the loop (")
+    line = re.escape(f"weirpool.testing.run(main, '{failed.run.schedule}').check()")
+    assert re.fullmatch(rf"found on {str(failed.found)!r}, failed in \d+ steps; then {line} passed", found)
+
+
+def test_a_failure_that_is_another_one_each_time_is_told_as_such() -> None:
+    errors = (ValueError("this"), OSError("that\nin detail"), OSError("that\nin detail"), OSError("that\nin detail"))
+    with pytest.raises(ScheduleFailed) as caught:
+        explore(failing_on(1, 2, 3, 4, errors=errors))
+    error, verdict, found = str(caught.value).split("\n")
+    assert error == "ValueError: this"
+    assert verdict.startswith("this repeats in another way: the program depends on something outside the loop (")
+    assert found.endswith("; then weirpool.testing.run(main, 'fifo').check() raised OSError: that")
+
+
+def test_a_failure_of_what_earlier_runs_have_left_is_told_as_such() -> None:
+    with pytest.raises(ScheduleFailed) as caught:
+        explore(failing_on(*range(5, 20)))
+    error, verdict, found = str(caught.value).split("\n")
+    assert error == "AssertionError: unlucky"
+    assert verdict.startswith("this fails on 'fifo' now, which passed at first: the program depends on something outside")
+    assert found.endswith("; then weirpool.testing.run(main, 'fifo').check() raised AssertionError: unlucky")
+
+
+def test_a_failure_that_repeats_says_what_repeating_it_came_to() -> None:
+    with pytest.raises(ScheduleFailed) as caught:
+        explore(in_order, faults=False)
+    assert isinstance(caught.value.again.error, AssertionError)
+    assert f"repeat this with {caught.value.line}\n" in str(caught.value)
+
+
 def test_a_deadlock_is_found_in_a_program_that_a_plain_test_passes() -> None:
     assert run(stranded_consumer).error is None
     with pytest.raises(ScheduleFailed, match=r"Deadlock: nothing can happen any more(.|\n)*stranded_consumer"):
@@ -349,6 +465,12 @@ def test_shrinking_ends_when_it_has_no_more_attempts() -> None:
         runs = 0
         assert shrink(main, failed, attempts=attempts).error is not None
         assert runs == attempts
+
+
+def test_what_does_not_fail_again_is_not_shrunk() -> None:
+    failed = run(main := failing_on(1), "random:7 @9:close")
+    assert failed.error is not None
+    assert shrink(main, failed) is failed
 
 
 def test_another_mistake_is_not_mistaken_for_the_one_to_shrink() -> None:

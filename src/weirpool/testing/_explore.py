@@ -12,7 +12,7 @@ from ._checks import exception_types, names, shown, whole
 from ._loop import MAX_STEPS
 from ._run import Run, run
 from ._schedule import Fault, Schedule, action_names, as_schedule
-from ._shrink import shrink, text
+from ._shrink import alike, shrink, text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -24,18 +24,35 @@ __all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "si
 
 
 class ScheduleFailed(AssertionError):
-    """A program went wrong on some schedule; `run` says on which, and `run.error` how."""
+    """A program went wrong on some schedule; `run` says on which, and `run.error` how.
 
-    def __init__(self, failed: Run, found: Schedule) -> None:
-        super().__init__(failed, found)
+    `found` is the schedule before it was shortened, `again` what came of one more run on the shortened one, and `line` the
+    call that does such a run.
+    """
+
+    def __init__(self, failed: Run, found: Schedule, again: Run, line: str) -> None:
+        super().__init__(failed, found, again, line)
         self.run = failed
         self.found = found
+        self.again = again
+        self.line = line
 
     def __str__(self) -> str:
+        failure = f"{type(self.run.error).__name__}: {text(self.run.error)}"
+        found, error = f"found on {str(self.found)!r}", self.again.error
+        if error is None:
+            verdict = "this does not repeat"
+        elif not alike(error, self.run.error):
+            verdict = "this repeats in another way"
+        elif self.run.schedule == Schedule() != self.found:  # which `explore` has tried first
+            verdict = f"this fails on '{self.run.schedule}' now, which passed at first"
+        else:
+            return f"{failure}\nrepeat this with {self.line}\n{found}, repeated in {self.run.steps} steps"
+        outcome = "passed" if error is None else f"raised {type(error).__name__}: " + text(error).partition("\n")[0]
         return (
-            f"{type(self.run.error).__name__}: {text(self.run.error)}\n"
-            f"repeat this with weirpool.testing.run(main, {str(self.run.schedule)!r}).check()\n"
-            f"found on {str(self.found)!r}, repeated in {self.run.steps} steps"
+            f"{failure}\n"
+            f"{verdict}: the program depends on something outside the loop (real time, chance, what earlier runs left)\n"
+            f"{found}, failed in {self.run.steps} steps; then {self.line} {outcome}"
         )
 
 
@@ -106,8 +123,21 @@ def explore(
         steps += result.steps
         if result.error is not None:
             shortest = shrink(main, result, tolerate=tolerate, max_steps=max_steps)
-            raise ScheduleFailed(shortest, schedule) from shortest.error
+            again = run(main, shortest.schedule, tolerate=tolerate, max_steps=max_steps)
+            line = _line(shortest.schedule, tolerate, max_steps)
+            raise ScheduleFailed(shortest, schedule, again, line) from shortest.error
     return Explored(runs, steps)
+
+
+def _line(schedule: Schedule, tolerate: tuple[type[BaseException], ...], max_steps: int) -> str:
+    """Return the call that does a run of `explore` again, as it is written in a test."""
+    options = ""
+    if tolerate:
+        kinds = [kind.__qualname__.rpartition("<locals>.")[2] for kind in tolerate]
+        options += f", tolerate=({', '.join(kinds)}{',' if len(kinds) == 1 else ''})"
+    if max_steps != MAX_STEPS:
+        options += f", max_steps={max_steps:d}"
+    return f"weirpool.testing.run(main, {str(schedule)!r}{options}).check()"
 
 
 def _seeds(seeds: object) -> Iterable[int]:
