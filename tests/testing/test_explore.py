@@ -135,6 +135,34 @@ def test_actions_are_tried_at_each_step_at_which_they_are_possible() -> None:
     assert faults == ["fifo @3:close", "fifo @4:open", "fifo @4:close", "fifo @5:open", "fifo @5:close"]
 
 
+def test_faults_that_a_schedule_has_already_stay_in_front_of_the_new_ones() -> None:
+    faults = texts(single_faults(two_tasks, "fifo @2:cancel:2"))
+    assert faults == [
+        "fifo @2:cancel:2 @1:cancel:1",
+        *("fifo @2:cancel:2 @2:cancel:1", "fifo @2:cancel:2 @2:cancel:2", "fifo @2:cancel:2 @2:cancel-all"),
+        "fifo @2:cancel:2 @3:cancel:1",  # the child has been cancelled before it began
+        "fifo @2:cancel:2 @4:cancel:1",
+    ]
+    assert faults == texts(single_faults(two_tasks, Schedule.parse("fifo @2:cancel:2")))
+
+
+def test_pairs_have_the_faults_that_their_schedule_has_already_once() -> None:
+    singles = list(single_faults(two_tasks, "fifo @2:cancel:2"))
+    pairs = list(fault_pairs(singles, 50))
+    for pair in pairs:
+        base, first, second = pair.faults
+        assert base == Fault(2, "cancel", 2)
+        assert {Schedule(faults=(base, first)), Schedule(faults=(base, second))} <= set(singles)
+        assert first.step <= second.step
+    assert pairs == list(fault_pairs(single_faults(two_tasks, "fifo @2:cancel:2"), 50))
+    assert len(set(pairs)) > 10
+
+
+def test_actions_are_read_once() -> None:
+    faults = texts(single_faults(with_actions, Schedule(), cancel=False, actions=iter(["open"])))  # type: ignore[arg-type]
+    assert faults == ["fifo @4:open", "fifo @5:open"]
+
+
 def test_pairs_are_drawn_from_the_single_faults_the_earlier_first() -> None:
     singles = list(single_faults(two_tasks, Schedule()))
     pairs = list(fault_pairs(singles, 50))
@@ -238,6 +266,122 @@ def test_what_was_found_on_is_told_too() -> None:
     assert isinstance(run(in_order, found).error, AssertionError)
 
 
+class Refused(Exception):
+    class Nested(Exception):
+        pass
+
+
+async def refused_when_cancelled() -> None:
+    try:
+        await asyncio.sleep(1)
+    except asyncio.CancelledError:
+        raise Refused from None
+
+
+async def counts_to_five() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def replay(failed: ScheduleFailed, main: Any) -> None:
+    """Do what the line of a failure says, as a test does into which it was pasted."""
+    line = re.search(r"^repeat this with (.*)$", str(failed), re.MULTILINE)
+    assert line is not None
+    eval(line[1], {"weirpool": weirpool, "main": main, "Refused": Refused})
+
+
+def test_the_line_allows_as_many_steps_as_the_exploration_did() -> None:
+    with pytest.raises(ScheduleFailed, match=r"run\(main, 'fifo', max_steps=5\)\.check\(\)\n") as caught:
+        explore(counts_to_five, max_steps=5)
+    with pytest.raises(Livelock):
+        replay(caught.value, counts_to_five)
+    assert run(counts_to_five).error is None
+
+
+def test_the_line_tolerates_what_the_exploration_did() -> None:
+    async def main() -> None:
+        try:
+            await refused_when_cancelled()
+        finally:
+            assert mended
+
+    mended = False
+    with pytest.raises(ScheduleFailed, match=r"run\(main, 'fifo', tolerate=\(Refused,\)\)\.check\(\)\n") as caught:
+        explore(main, tolerate=(Refused,))
+    with pytest.raises(AssertionError):
+        replay(caught.value, main)
+    mended = True
+    explore(main, tolerate=(Refused,))
+    replay(caught.value, main)
+
+
+def test_the_line_names_exceptions_as_a_test_does() -> None:
+    class LocalError(Exception):
+        class InnerError(Exception):
+            pass
+
+    async def main() -> None:
+        await asyncio.sleep(0)
+        raise ArithmeticError
+
+    kinds = (Refused.Nested, OSError, LocalError.InnerError)
+    names = r"\(Refused\.Nested, OSError, LocalError\.InnerError\)"
+    with pytest.raises(ScheduleFailed, match=rf"run\(main, 'fifo', tolerate={names}, max_steps=70\)\.check\(\)\n"):
+        explore(main, tolerate=kinds, max_steps=70)
+
+
+def failing_on(*failures: int, errors: tuple[Exception, ...] = ()) -> Any:
+    """Make a program that depends on how often it has been run, which no schedule can repeat."""
+    runs = itertools.count(1)
+
+    async def main() -> None:
+        number = next(runs)
+        await asyncio.sleep(0)
+        if number in failures:
+            raise errors[failures.index(number)] if errors else AssertionError("unlucky")
+
+    return main
+
+
+@pytest.mark.parametrize("failures", [(5,), (5, 6)])  # the sixth run is the first attempt to shrink the fifth
+def test_a_failure_that_does_not_repeat_is_told_as_such(failures: tuple[int, ...]) -> None:
+    with pytest.raises(ScheduleFailed) as caught:
+        explore(failing_on(*failures), faults=False)
+    failed = caught.value
+    assert failed.again.error is None
+    error, verdict, found = str(failed).split("\n")
+    assert error == "AssertionError: unlucky"
+    assert verdict.startswith("this does not repeat: the program depends on something outside the loop (")
+    line = re.escape(f"weirpool.testing.run(main, '{failed.run.schedule}').check()")
+    assert re.fullmatch(rf"found on {str(failed.found)!r}, failed in \d+ steps; then {line} passed", found)
+
+
+def test_a_failure_that_is_another_one_each_time_is_told_as_such() -> None:
+    errors = (ValueError("this"), OSError("that\nin detail"), OSError("that\nin detail"), OSError("that\nin detail"))
+    with pytest.raises(ScheduleFailed) as caught:
+        explore(failing_on(1, 2, 3, 4, errors=errors))
+    error, verdict, found = str(caught.value).split("\n")
+    assert error == "ValueError: this"
+    assert verdict.startswith("this repeats in another way: the program depends on something outside the loop (")
+    assert found.endswith("; then weirpool.testing.run(main, 'fifo').check() raised OSError: that")
+
+
+def test_a_failure_of_what_earlier_runs_have_left_is_told_as_such() -> None:
+    with pytest.raises(ScheduleFailed) as caught:
+        explore(failing_on(*range(5, 20)))
+    error, verdict, found = str(caught.value).split("\n")
+    assert error == "AssertionError: unlucky"
+    assert verdict.startswith("this fails on 'fifo' now, which passed at first: the program depends on something outside")
+    assert found.endswith("; then weirpool.testing.run(main, 'fifo').check() raised AssertionError: unlucky")
+
+
+def test_a_failure_that_repeats_says_what_repeating_it_came_to() -> None:
+    with pytest.raises(ScheduleFailed) as caught:
+        explore(in_order, faults=False)
+    assert isinstance(caught.value.again.error, AssertionError)
+    assert f"repeat this with {caught.value.line}\n" in str(caught.value)
+
+
 def test_a_deadlock_is_found_in_a_program_that_a_plain_test_passes() -> None:
     assert run(stranded_consumer).error is None
     with pytest.raises(ScheduleFailed, match=r"Deadlock: nothing can happen any more(.|\n)*stranded_consumer"):
@@ -321,6 +465,12 @@ def test_shrinking_ends_when_it_has_no_more_attempts() -> None:
         runs = 0
         assert shrink(main, failed, attempts=attempts).error is not None
         assert runs == attempts
+
+
+def test_what_does_not_fail_again_is_not_shrunk() -> None:
+    failed = run(main := failing_on(1), "random:7 @9:close")
+    assert failed.error is not None
+    assert shrink(main, failed) is failed
 
 
 def test_another_mistake_is_not_mistaken_for_the_one_to_shrink() -> None:
@@ -438,9 +588,58 @@ def test_an_action_that_the_program_never_has_is_refused(actions: list[str]) -> 
         explore(with_actions, actions=actions)
 
 
-def test_pairs_of_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="singles must be one fault or more, got none"):
-        list(fault_pairs([], 1))
+@pytest.mark.parametrize("taken", ["cancel", "cancel-all"])
+@pytest.mark.parametrize("call", [explore, lambda main, actions: single_faults(main, Schedule(), actions=actions)])
+def test_an_action_that_is_called_like_a_cancellation_is_refused_before_anything_is_run(call: Any, taken: str) -> None:
+    def main() -> Any:
+        raise ArithmeticError
+
+    names = re.escape(f"({taken!r}, 'close')")
+    with pytest.raises(ValueError, match=rf"actions must be names other than 'cancel' and 'cancel-all', .*, got {names}"):
+        call(main, actions=[taken, "close"])
+
+
+@pytest.mark.parametrize(
+    ("singles", "count", "kind", "message"),
+    [
+        ([], 1, ValueError, "singles must be one fault or more, got none"),
+        ([Schedule()], 1, ValueError, r"singles must be schedules with a fault each, as .*, got 'fifo' in it"),
+        (["fifo @1:close"], 0, TypeError, r"singles must be schedules .*, got 'fifo @1:close' \(str\) in it"),
+        (None, 1, TypeError, r"singles must be schedules .*, got None \(NoneType\)"),
+        ([], -1, ValueError, "count must be an int of at least 0, got -1"),
+    ],
+)
+def test_pairs_of_what_is_no_fault_are_refused(singles: Any, count: int, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        fault_pairs(singles, count)
+
+
+def test_no_pairs_of_nothing_are_nothing() -> None:
+    assert list(fault_pairs([], 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ((run(one_turn),), ValueError, "failed must be a Run that failed, got one that passed, on 'fifo'"),
+        ((None,), TypeError, r"failed must be a Run that failed, got None \(NoneType\)"),
+        ((ScheduleFailed,), TypeError, r"failed must be a Run that failed, got <class"),
+    ],
+)
+def test_what_has_not_failed_cannot_be_shrunk(arguments: tuple[Any, ...], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        shrink(one_turn, *arguments)
+
+
+def test_shrinking_takes_a_number_of_attempts() -> None:
+    with pytest.raises(ValueError, match="attempts must be an int of at least 0, got -1"):
+        shrink(noisy, run(noisy), attempts=-1)
+
+
+@pytest.mark.parametrize("schedule", [None, 5, ("fifo",)])
+def test_single_faults_are_those_of_a_schedule(schedule: Any) -> None:
+    with pytest.raises(TypeError, match="schedule must be a Schedule or its text, got"):
+        single_faults(one_turn, schedule)
 
 
 @pytest.mark.parametrize("call", [explore, run])

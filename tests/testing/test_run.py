@@ -543,6 +543,21 @@ def test_an_action_that_fails_is_an_error() -> None:
     assert isinstance(run(main, "fifo @2:close", tolerate=(IndexError,)).error, IndexError)
 
 
+@pytest.mark.parametrize("schedule", ["fifo @2:cancel:1", "fifo @2:cancel-all"])
+def test_an_action_that_is_called_like_a_cancellation_is_an_error(schedule: str) -> None:
+    name = schedule.split(":")[1]
+
+    async def main() -> None:
+        DeterministicLoop.running().actions[name] = print
+        await asyncio.sleep(1)
+
+    error = run(main, schedule).error
+    assert isinstance(error, ValueError)
+    assert str(error) == (
+        f"loop.actions must have names other than {name!r}, which cancels tasks and would never call <built-in function print>"
+    )
+
+
 def test_a_program_with_a_hook_of_its_own_has_its_faults_all_the_same() -> None:
     steps = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -73,6 +74,10 @@ def test_a_text_that_describes_no_schedule_is_refused(text: str) -> None:
         Schedule.parse(text)
 
 
+def test_a_script_may_be_any_mapping() -> None:
+    assert str(Schedule("script", script=MappingProxyType({12: 3}))) == "script:12=3"
+
+
 @given(st.text())
 def test_any_text_is_a_schedule_or_a_value_error(text: str) -> None:
     try:
@@ -96,6 +101,13 @@ def test_any_text_is_a_schedule_or_a_value_error(text: str) -> None:
         ({"policy": "script", "script": {1: -2}}, ValueError, "each choice in script must be an int of at least -1, got -2"),
         ({"policy": "script", "seed": 1}, ValueError, "a script leaves nothing to chance"),
         ({"policy": "script", "jitter": 1}, ValueError, "a script leaves nothing to chance"),
+        ({"policy": "script", "script": [1]}, TypeError, r"script must be a mapping, such as {12: 3}, got \[1\] \(list\)"),
+        ({"script": None}, TypeError, r"script must be a mapping, such as {12: 3}, got None \(NoneType\)"),
+        ({"faults": None}, TypeError, r"faults must be a tuple of Faults, such as \(Fault\(.*\),\), got None \(NoneType\)"),
+        ({"faults": [Fault(1, "close")]}, TypeError, r"faults must be a tuple of Faults, .*, got \[Fault.*\] \(list\)"),
+        ({"faults": "x"}, TypeError, r"faults must be a tuple of Faults, .*, got 'x' \(str\)"),
+        ({"faults": ("x",)}, TypeError, r"faults must be a tuple of Faults, .*, got 'x' \(str\) in it"),
+        ({"faults": (Fault(1, "close"), None)}, TypeError, r"faults must be a .*, got None \(NoneType\) in it"),
         ({"script": {1: 1}}, ValueError, "only the policy 'script' has a script, 'fifo' can't"),
     ],
 )
@@ -114,6 +126,8 @@ def test_a_bad_schedule_is_refused(arguments: dict[str, Any], kind: type[Excepti
         ((1, None), ValueError, "action must be a name"),
         ((1, "cancel"), ValueError, "task must be the number of a task for 'cancel', else None, got None for 'cancel'"),
         ((1, "close", 5), ValueError, "task must be the number of a task for 'cancel', else None, got 5 for 'close'"),
+        ((1, "cancel"), ValueError, "'cancel', which cancels one task, and can't be an action of the program"),
+        ((1, "cancel-all", 5), ValueError, "else None, got 5 for 'cancel-all'$"),
         ((1, "cancel", 0), ValueError, "task must be an int of at least 1, got 0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Test async programs on every schedule that can be reached: a deterministic event loop, and an explorer that drives it.
+"""Test async programs on hundreds of schedules: a deterministic event loop, and an explorer that drives it.
 
 ::
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-__all__ = ["exception_types", "names", "shown", "whole"]
+__all__ = ["exception_types", "instances", "mapping", "names", "shown", "whole"]
 
 
 def shown(value: object) -> str:
@@ -17,11 +17,13 @@ def shown(value: object) -> str:
 
 def whole(name: str, value: object, least: int, most: int | None = None) -> None:
     """Refuse what is not an int within bounds."""
+    number = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if number is not None and least <= number and (most is None or number <= most):
+        return
     rule = f"{name} must be an int of at least {least}" + ("" if most is None else f" and at most {most}")
-    if isinstance(value, bool) or not isinstance(value, int):
+    if number is None:
         raise TypeError(f"{rule}, got {shown(value)} ({type(value).__name__})")
-    if value < least or (most is not None and value > most):
-        raise ValueError(f"{rule}, got {shown(value)}")
+    raise ValueError(f"{rule}, got {shown(value)}")
 
 
 def names(name: str, value: object) -> tuple[str, ...]:
@@ -33,6 +35,22 @@ def names(name: str, value: object) -> tuple[str, ...]:
         if not isinstance(item, str):
             raise TypeError(f"{rule}, got {shown(item)} ({type(item).__name__}) in it")
     return found
+
+
+def instances(name: str, value: object, kind: type, such_as: str) -> None:
+    """Refuse what is not a tuple of instances of a class."""
+    rule = "{} must be a tuple of {}s, such as {}, got {} ({}){}"
+    if not isinstance(value, tuple):
+        raise TypeError(rule.format(name, kind.__name__, such_as, shown(value), type(value).__name__, ""))
+    for item in value:
+        if not isinstance(item, kind):
+            raise TypeError(rule.format(name, kind.__name__, such_as, shown(item), type(item).__name__, " in it"))
+
+
+def mapping(name: str, value: object, such_as: str) -> None:
+    """Refuse what is not a mapping."""
+    if not isinstance(value, (dict, Mapping)):  # a dict is one, too, but that takes longer to find out
+        raise TypeError(f"{name} must be a mapping, such as {such_as}, got {shown(value)} ({type(value).__name__})")
 
 
 def exception_types(name: str, value: object) -> None:

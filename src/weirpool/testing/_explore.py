@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ._checks import exception_types, names, shown, whole
+from ._loop import MAX_STEPS
 from ._run import Run, run
-from ._schedule import Fault, Schedule
-from ._shrink import shrink, text
+from ._schedule import Fault, Schedule, action_names, as_schedule
+from ._shrink import alike, shrink, text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from ._loop import DeterministicLoop
     from ._run import Main
@@ -23,18 +24,35 @@ __all__ = ["Explored", "ScheduleFailed", "explore", "fault_pairs", "orders", "si
 
 
 class ScheduleFailed(AssertionError):
-    """A program went wrong on some schedule; `run` says on which, and `run.error` how."""
+    """A program went wrong on some schedule; `run` says on which, and `run.error` how.
 
-    def __init__(self, failed: Run, found: Schedule) -> None:
-        super().__init__(failed, found)
+    `found` is the schedule before it was shortened, `again` what came of one more run on the shortened one, and `line` the
+    call that does such a run.
+    """
+
+    def __init__(self, failed: Run, found: Schedule, again: Run, line: str) -> None:
+        super().__init__(failed, found, again, line)
         self.run = failed
         self.found = found
+        self.again = again
+        self.line = line
 
     def __str__(self) -> str:
+        failure = f"{type(self.run.error).__name__}: {text(self.run.error)}"
+        found, error = f"found on {str(self.found)!r}", self.again.error
+        if error is None:
+            verdict = "this does not repeat"
+        elif not alike(error, self.run.error):
+            verdict = "this repeats in another way"
+        elif self.run.schedule == Schedule() != self.found:  # which `explore` has tried first
+            verdict = f"this fails on '{self.run.schedule}' now, which passed at first"
+        else:
+            return f"{failure}\nrepeat this with {self.line}\n{found}, repeated in {self.run.steps} steps"
+        outcome = "passed" if error is None else f"raised {type(error).__name__}: " + text(error).partition("\n")[0]
         return (
-            f"{type(self.run.error).__name__}: {text(self.run.error)}\n"
-            f"repeat this with weirpool.testing.run(main, {str(self.run.schedule)!r}).check()\n"
-            f"found on {str(self.found)!r}, repeated in {self.run.steps} steps"
+            f"{failure}\n"
+            f"{verdict}: the program depends on something outside the loop (real time, chance, what earlier runs left)\n"
+            f"{found}, failed in {self.run.steps} steps; then {self.line} {outcome}"
         )
 
 
@@ -61,7 +79,7 @@ def explore(
     actions: Collection[str] = (),
     pairs: int = 0,
     tolerate: tuple[type[BaseException], ...] = (),
-    max_steps: int = 100_000,
+    max_steps: int = MAX_STEPS,
 ) -> Explored:
     """Run a program on many schedules, and fail with a line that repeats the failure.
 
@@ -73,7 +91,8 @@ def explore(
         policies: of "random" (any order) and "pct" (random priorities, which hold single tasks back for long).
         jitter: in how many of a hundred decisions of shuffled orders the clock runs ahead of the work.
         faults: whether to cancel each task, and all at once, before each step of the stock order.
-        actions: what else may happen before each step: names in `DeterministicLoop.actions`, which the program has to fill.
+        actions: what else may happen before each step: names in `DeterministicLoop.actions`, which the program has to fill;
+            not "cancel" or "cancel-all".
         pairs: how many random pairs of such faults to try as well.
         tolerate: what `main` may raise when something has been done to it, beside `CancelledError`.
         max_steps: how many callbacks a run may take before it counts as a livelock.
@@ -82,12 +101,12 @@ def explore(
         How much was explored.
 
     Raises:
-        ScheduleFailed: the program went wrong; the schedule has been made as short as possible.
+        ScheduleFailed: the program went wrong; the schedule has been made as short as a few hundred runs could make it.
     """
     exception_types("tolerate", tolerate)
     whole("pairs", pairs, 0)
     shuffled = list(orders(_seeds(seeds), policies, jitter))
-    actions = names("actions", actions)
+    actions = action_names(actions)
     runs = steps = 0
 
     def all_schedules() -> Iterator[Schedule]:
@@ -104,8 +123,21 @@ def explore(
         steps += result.steps
         if result.error is not None:
             shortest = shrink(main, result, tolerate=tolerate, max_steps=max_steps)
-            raise ScheduleFailed(shortest, schedule) from shortest.error
+            again = run(main, shortest.schedule, tolerate=tolerate, max_steps=max_steps)
+            line = _line(shortest.schedule, tolerate, max_steps)
+            raise ScheduleFailed(shortest, schedule, again, line) from shortest.error
     return Explored(runs, steps)
+
+
+def _line(schedule: Schedule, tolerate: tuple[type[BaseException], ...], max_steps: int) -> str:
+    """Return the call that does a run of `explore` again, as it is written in a test."""
+    options = ""
+    if tolerate:
+        kinds = [kind.__qualname__.rpartition("<locals>.")[2] for kind in tolerate]
+        options += f", tolerate=({', '.join(kinds)}{',' if len(kinds) == 1 else ''})"
+    if max_steps != MAX_STEPS:
+        options += f", max_steps={max_steps:d}"
+    return f"weirpool.testing.run(main, {str(schedule)!r}{options}).check()"
 
 
 def _seeds(seeds: object) -> Iterable[int]:
@@ -125,22 +157,25 @@ def orders(seeds: Iterable[int], policies: Collection[str], jitter: int = 0) -> 
 
 def single_faults(
     main: Main,
-    schedule: Schedule,
+    schedule: Schedule | str,
     *,
     cancel: bool = True,
     actions: Collection[str] = (),
-    max_steps: int = 100_000,
+    max_steps: int = MAX_STEPS,
 ) -> Iterator[Schedule]:
     """Yield a schedule for everything that can happen before each step of a program: each cancellation, each action.
 
     Args:
         main: the program, which is run once to see which steps it takes, and which tasks there are to cancel.
-        schedule: the order in which its callbacks run.
+        schedule: the order in which its callbacks run, or its text. Its faults happen, too: each new one is put after them.
         cancel: whether to cancel tasks: each alone, and all at once (where there are several).
-        actions: names of what else can happen.
+        actions: names of what else can happen; not "cancel" or "cancel-all".
         max_steps: how many callbacks a run may take.
     """
-    names("actions", actions)
+    return _each_fault(main, as_schedule(schedule), cancel, action_names(actions), max_steps)
+
+
+def _each_fault(main: Main, schedule: Schedule, cancel: bool, actions: tuple[str, ...], max_steps: int) -> Iterator[Schedule]:
     seen: list[tuple[list[int], set[str]]] = []
 
     def look(loop: DeterministicLoop) -> None:
@@ -157,15 +192,38 @@ def single_faults(
             if len(alive) > 1:
                 faults.append(Fault(step, "cancel-all"))
         for fault in faults:
-            yield replace(schedule, faults=(fault,))
+            yield replace(schedule, faults=(*schedule.faults, fault))
 
 
-def fault_pairs(singles: Sequence[Schedule], count: int, seed: int = 0) -> Iterator[Schedule]:
-    """Yield random pairs of single faults."""
+def fault_pairs(singles: Iterable[Schedule], count: int, seed: int = 0) -> Iterator[Schedule]:
+    """Yield random pairs of single faults, the earlier first.
+
+    Args:
+        singles: what `single_faults` yields for a schedule: the last fault of each is the single one, and all those before
+            it, which each of them has, stay.
+        count: how many pairs.
+        seed: of the generator that draws them.
+    """
     whole("count", count, 0)
-    if count and not singles:
+    drawn = list(_with_faults(singles))
+    if count and not drawn:
         raise ValueError("singles must be one fault or more, got none")
-    dice = random.Random(seed)
+    return _each_pair(drawn, count, random.Random(seed))
+
+
+def _with_faults(singles: object) -> Iterator[Schedule]:
+    rule = "singles must be schedules with a fault each, as single_faults() yields them"
+    if not isinstance(singles, Iterable):
+        raise TypeError(f"{rule}, got {shown(singles)} ({type(singles).__name__})")
+    for single in singles:
+        if not isinstance(single, Schedule):
+            raise TypeError(f"{rule}, got {shown(single)} ({type(single).__name__}) in it")
+        if not single.faults:
+            raise ValueError(f"{rule}, got {str(single)!r} in it")
+        yield single
+
+
+def _each_pair(singles: list[Schedule], count: int, dice: random.Random) -> Iterator[Schedule]:
     for _ in range(count):
-        first, second = sorted(dice.choices(singles, k=2), key=lambda single: single.faults[0].step)
-        yield replace(first, faults=first.faults + second.faults)
+        first, second = sorted(dice.choices(singles, k=2), key=lambda single: single.faults[-1].step)
+        yield replace(first, faults=(*first.faults, second.faults[-1]))

@@ -13,7 +13,7 @@ import itertools
 import math
 import threading
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, TypeVarTuple
 
 from ._checks import shown, whole
 from ._numbers import NumberingLoop
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
-__all__ = ["Deadlock", "DeterministicLoop", "Livelock"]
+__all__ = ["MAX_STEPS", "Deadlock", "DeterministicLoop", "Livelock"]
+
+MAX_STEPS: Final = 100_000
 
 Ts = TypeVarTuple("Ts")
 
@@ -61,7 +63,7 @@ class DeterministicLoop(WithoutIO, NumberingLoop):
 
     _closed = True  # until __init__() has run: what is refused there has nothing to close
 
-    def __init__(self, policy: Policy | None = None, *, max_steps: int = 100_000) -> None:
+    def __init__(self, policy: Policy | None = None, *, max_steps: int = MAX_STEPS) -> None:
         whole("max_steps", max_steps, 1)
         super().__init__()
         self.max_steps = max_steps
@@ -75,7 +77,7 @@ class DeterministicLoop(WithoutIO, NumberingLoop):
         self.after_step: Callable[[], object] | None = None
         """Called after each step: the place to check what must hold at every instant. What it raises ends the run."""
         self.actions: dict[str, Callable[[], object]] = {}
-        """What can happen to this program, by name, for faults that name it."""
+        """What can happen to this program, by name, for faults that name it; not by "cancel" or "cancel-all"."""
         self.intervene: Callable[[], None] | None = None
         """Called before `before_step`: how `run` injects faults, whatever the program does with `before_step`."""
         self._policy = policy if policy is not None else Fifo()

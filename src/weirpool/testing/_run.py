@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ._checks import exception_types, shown
-from ._loop import DeterministicLoop
-from ._schedule import Fault, Schedule
+from ._loop import MAX_STEPS, DeterministicLoop
+from ._schedule import CANCELLATIONS, as_schedule
 from ._seal import sealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+
+    from ._schedule import Fault, Schedule
 
     Main = Callable[[], Coroutine[Any, Any, object]]
 
@@ -59,7 +61,7 @@ def run(
     schedule: Schedule | str = "fifo",
     *,
     tolerate: tuple[type[BaseException], ...] = (),
-    max_steps: int = 100_000,
+    max_steps: int = MAX_STEPS,
     before_step: Callable[[DeterministicLoop], None] | None = None,
 ) -> Run:
     """Run a program once, as `asyncio.run` would, on a `DeterministicLoop`, on a schedule.
@@ -80,10 +82,7 @@ def run(
         raise RuntimeError(
             "an event loop is running here, and run() makes one of its own: call it from a synchronous function"
         )
-    if isinstance(schedule, str):
-        schedule = Schedule.parse(schedule)
-    if not isinstance(schedule, Schedule):
-        raise TypeError(f"schedule must be a Schedule or its text, got {shown(schedule)}")
+    schedule = as_schedule(schedule)
     exception_types("tolerate", tolerate)
     tolerated: tuple[type[BaseException], ...] = (asyncio.CancelledError, *tolerate) if schedule.faults else ()
     loop = DeterministicLoop(schedule.make_policy(), max_steps=max_steps)
@@ -124,6 +123,11 @@ def _intervention(
 
 
 def _inject(loop: DeterministicLoop, fault: Fault) -> None:
+    if fault.action in CANCELLATIONS and fault.action in loop.actions:
+        raise ValueError(
+            f"loop.actions must have names other than {fault.action!r}, which cancels tasks and would never call "
+            f"{shown(loop.actions[fault.action])}"
+        )
     tasks = loop.tasks()
     if fault.action == "cancel-all":
         for task in tasks.values():

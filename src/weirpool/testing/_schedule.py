@@ -16,13 +16,15 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from ._checks import shown, whole
+from ._checks import instances, mapping, names, shown, whole
 from ._policies import ADVANCE, Fifo, Jitter, Policy, Priorities, Script, Shuffle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Fault", "Schedule"]
+__all__ = ["CANCELLATIONS", "Fault", "Schedule", "action_names", "as_schedule"]
+
+CANCELLATIONS = ("cancel", "cancel-all")  # so no action of the program can be called this
 
 _POLICIES = ("fifo", "random", "pct", "script")
 _DEVIATION = r"[0-9]+=(?:-1|[0-9]+)"
@@ -40,7 +42,7 @@ class Fault:
 
     Args:
         step: the number of that step, from 1.
-        action: "cancel" (one task), "cancel-all" (every task), or what the program has put into `loop.actions`.
+        action: "cancel" (one task), "cancel-all" (every task), or another name, which the program has put into `loop.actions`.
         task: the number of the task that is cancelled.
     """
 
@@ -53,8 +55,9 @@ class Fault:
         if not isinstance(self.action, str) or not re.fullmatch(_ACTION, self.action):
             raise ValueError(f"action must be a name of letters, digits, '_', '.' and '-', got {shown(self.action)}")
         if (self.action == "cancel") != (self.task is not None):
+            hint = ", which cancels one task, and can't be an action of the program" if self.action == "cancel" else ""
             raise ValueError(
-                f"task must be the number of a task for 'cancel', else None, got {self.task!r} for {self.action!r}"
+                f"task must be the number of a task for 'cancel', else None, got {shown(self.task)} for {self.action!r}{hint}"
             )
         if self.task is not None:
             whole("task", self.task, 1)
@@ -86,9 +89,11 @@ class Schedule:
             raise ValueError(f"policy must be one of {', '.join(_POLICIES)}, got {shown(self.policy)}")
         whole("seed", self.seed, 0)
         whole("jitter", self.jitter, 0, 100)
+        mapping("script", self.script, "{12: 3}")
         for decision, choice in self.script.items():
             whole("each decision in script", decision, 0)
             whole("each choice in script", choice, ADVANCE)
+        instances("faults", self.faults, Fault, "(Fault(41, 'cancel', 5),)")
         if self.policy == "script" and (self.seed or self.jitter):
             raise ValueError("a script leaves nothing to chance: it can't have a seed or jitter")
         if self.policy != "script" and self.script:
@@ -137,3 +142,23 @@ class Schedule:
             case _:
                 policy = Fifo()
         return Jitter(policy, self.jitter / 100, self.seed) if self.jitter else policy
+
+
+def as_schedule(value: object) -> Schedule:
+    """Return a schedule that is given as such or as its text."""
+    if isinstance(value, str):
+        return Schedule.parse(value)
+    if not isinstance(value, Schedule):
+        raise TypeError(f"schedule must be a Schedule or its text, got {shown(value)}")
+    return value
+
+
+def action_names(value: object) -> tuple[str, ...]:
+    """Return names of actions of a program as a tuple; refuse those that mean something else in a schedule."""
+    found = names("actions", value)
+    if not set(found).isdisjoint(CANCELLATIONS):
+        raise ValueError(
+            f"actions must be names other than {' and '.join(map(repr, CANCELLATIONS))}, "
+            f"which cancel tasks and never call what main puts into loop.actions, got {shown(found)}"
+        )
+    return found

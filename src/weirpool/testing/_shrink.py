@@ -6,6 +6,8 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ._checks import shown, whole
+from ._loop import MAX_STEPS
 from ._run import Run, run
 from ._schedule import Schedule
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._run import Main
 
-__all__ = ["shrink", "text"]
+__all__ = ["alike", "shrink", "text"]
 
 
 def shrink(
@@ -23,9 +25,9 @@ def shrink(
     *,
     attempts: int = 400,
     tolerate: tuple[type[BaseException], ...] = (),
-    max_steps: int = 100_000,
+    max_steps: int = MAX_STEPS,
 ) -> Run:
-    """Return the simplest run found that fails as the given one does.
+    """Return the simplest run found that fails as the given one does: that one itself, if no simpler one does.
 
     It drops the faults that are not needed; then, by halves, as many as it can of the choices that the policy made, so that
     the order is the stock one but where it matters (A. Zeller, "Yesterday, my program worked. Today, it does not. Why?",
@@ -38,13 +40,18 @@ def shrink(
         tolerate: what `main` may raise when something has been done to it.
         max_steps: how many callbacks a run may take.
     """
+    if not isinstance(failed, Run):
+        raise TypeError(f"failed must be a Run that failed, got {shown(failed)} ({type(failed).__name__})")
+    if failed.error is None:
+        raise ValueError(f"failed must be a Run that failed, got one that passed, on {str(failed.schedule)!r}")
+    whole("attempts", attempts, 0)
     tries = iter(range(attempts))
 
     def still_fails(schedule: Schedule) -> Run | None:
         if next(tries, None) is None:
             return None
         again = run(main, schedule, tolerate=tolerate, max_steps=max_steps)
-        return again if _alike(again.error, failed.error) else None
+        return again if alike(again.error, failed.error) else None
 
     best = failed
     for index in reversed(range(len(failed.schedule.faults))):
@@ -69,7 +76,8 @@ def shrink(
     return best
 
 
-def _alike(error: BaseException | None, other: BaseException | None) -> bool:
+def alike(error: BaseException | None, other: BaseException | None) -> bool:
+    """Say whether two runs went wrong in the same way."""
     return error is not None and _kind(error) == _kind(other)
 
 
