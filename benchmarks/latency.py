@@ -37,7 +37,7 @@ DEADLINE = 30.0
 ROOM = 100_000
 LOADS = (50, 80, 95)
 PERCENTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-CALIBRATION = 100  # jobs for each worker
+CALIBRATION = 50  # jobs for each worker
 
 Waits = dict[str, list[list[float]]]  # of each contestant, in each round: of each job
 

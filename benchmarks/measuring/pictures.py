@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .bars import FLOOD, FORGET, ROUND_TRIP
+from .field import CONTESTANTS
 from .plot import Bars, Lines, bars, lines
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _latency(report: Report) -> str:
         series = {name: [table.spread(name).median for table in tables] for name in tables[0].rounds}
         panels.append(Lines(load, percentiles, series))
     about = "From the moment for which a job's arrival was meant to its start; 20 workers, jobs of 5 ms, random arrivals."
-    return lines("How long a job waits for its start", about, panels, "µs", _foot(report))
+    return lines("How long a job waits for its start", about, panels, "µs", _foot(report), order=list(CONTESTANTS))
 
 
 def _growth(report: Report, title: str, about: str, what: str) -> str | None:
@@ -73,4 +74,6 @@ def _growth(report: Report, title: str, about: str, what: str) -> str | None:
     series = {
         table.title: [table.spread(tick).median if tick in table.rounds else None for tick in ticks] for table in report.tables
     }
-    return lines(title, about, [Lines(what, ticks, series)], "µs per job", _foot(report)) if series else None
+    if not series:
+        return None
+    return lines(title, about, [Lines(what, ticks, series)], "µs per job", _foot(report), order=list(CONTESTANTS))

@@ -31,6 +31,7 @@ STYLE = """
 WIDTH = 860
 ROW = 22
 COLOURS = 10
+LEGEND = 226
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,12 @@ def bars(title: str, about: str, panels: Sequence[Bars], foot: str) -> str:
     spreads = [spread for panel in panels for spread in panel.ratios.values()]
     low = math.floor(min([-1.0, *(math.log2(spread.low) for spread in spreads)]))
     high = math.ceil(max([1.0, *(math.log2(spread.high) for spread in spreads)]))
-    left, right = 190, WIDTH - 110
+    left, right = 206, WIDTH - 76
 
     def x(ratio: float) -> float:
         return left + (math.log2(ratio) - low) / (high - low) * (right - left)
 
-    height = 96 + sum(46 + ROW * len(panel.ratios) for panel in panels)
+    height = 108 + sum(46 + ROW * len(panel.ratios) for panel in panels)
     svg = _picture(title, about, height, foot)
     y = 74.0
     for panel in panels:
@@ -76,25 +77,30 @@ def bars(title: str, about: str, panels: Sequence[Bars], foot: str) -> str:
             SubElement(svg, "rect", {"class": kind} | _numbers(x=start, y=y + 3, width=end - start, height=ROW - 8))
             _line(svg, x(spread.low), y + ROW / 2 - 1, x(spread.high), y + ROW / 2 - 1, "spread")
             _text(svg, left - 10, y + 15, name, "", "end")
-            _text(svg, right + 12, y + 15, f"{spread.median:.2f} ×", "")
+            _text(svg, right + 18, y + 15, f"{spread.median:.2f}", "")
             y += ROW
         y += 42
     return _written(svg)
 
 
-def lines(title: str, about: str, panels: Sequence[Lines], unit: str, foot: str) -> str:
-    """Draw lines over ticks, one panel beside the other, on a common logarithmic scale, with one legend."""
+def lines(title: str, about: str, panels: Sequence[Lines], unit: str, foot: str, *, order: Sequence[str] = ()) -> str:
+    """Draw lines over ticks, one panel beside the other, on a common logarithmic scale, with one legend.
+
+    The first line is the one to look at. Those in `order` have the colour of their place in it, in every picture.
+    """
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
+    colours = [*order, *(name for name in names if name not in order)]
+    classes = {name: f"line c{colours.index(name) % COLOURS}" + " ours" * (name == names[0]) for name in names}
     values = [value for panel in panels for line in panel.series.values() for value in line if value]
     scale = _scale(min(values, default=1.0), max(values, default=10.0))
     low, high = math.log10(scale[0]), math.log10(scale[-1])
     top, bottom, left = 96, 356, 76
-    step = (WIDTH - left - 190) / len(panels)
+    step = (WIDTH - left - LEGEND) / len(panels)
 
     def y(value: float) -> float:
         return bottom - (math.log10(value) - low) / (high - low) * (bottom - top)
 
-    svg = _picture(title, about, max(bottom + 66, 110 + ROW * len(names)), foot)
+    svg = _picture(title, about, max(bottom + 84, 110 + ROW * len(names)), foot)
     _text(svg, 20, 78, unit, "dim")
     for value in scale:
         _text(svg, left - 10, y(value) + 4, f"{value:,.4g}" if value < 1000 else f"{value:,.0f}", "dim", "end")
@@ -102,35 +108,30 @@ def lines(title: str, about: str, panels: Sequence[Lines], unit: str, foot: str)
         start, end = left + step * number, left + step * (number + 1) - 18
         inside = (end - start) / max(1, len(panel.ticks))
         places = [start + inside * (index + 0.5) for index in range(len(panel.ticks))]
-        _text(svg, (start + end) / 2, 78, panel.title, "head", "middle")
+        _text(svg, (start + end) / 2, bottom + 44, panel.title, "", "middle")
         for value in scale:
             _line(svg, start, y(value), end, y(value), "grid")
         for place, tick in zip(places, panel.ticks, strict=True):
             _text(svg, place, bottom + 20, tick, "dim", "middle")
-        for name, line in reversed(panel.series.items()):  # the first lies on top
+        for name, line in reversed(list(panel.series.items())):  # the first lies on top
             points = [(place, y(value)) for place, value in zip(places, line, strict=True) if value]
             path = " ".join(f"{'L' if index else 'M'}{px:.1f} {py:.1f}" for index, (px, py) in enumerate(points))
-            SubElement(svg, "path", {"class": _class(names, name), "d": path or "M0 0"})
+            SubElement(svg, "path", {"class": classes[name], "d": path or "M0 0"})
     for index, name in enumerate(names):
         place = 100 + ROW * index
-        _line(svg, WIDTH - 184, place - 5, WIDTH - 160, place - 5, _class(names, name))
-        _text(svg, WIDTH - 152, place, name, "head" if not index else "")
+        _line(svg, WIDTH - LEGEND + 10, place - 5, WIDTH - LEGEND + 34, place - 5, classes[name])
+        _text(svg, WIDTH - LEGEND + 42, place, name, "head" if not index else "")
     return _written(svg)
-
-
-def _class(names: Sequence[str], name: str) -> str:
-    index = names.index(name)
-    return f"line c{index % COLOURS}" + (" ours" if not index else "")
 
 
 def _scale(low: float, high: float) -> list[float]:
     """Return round numbers (1, 2, 5, 10 ...; over many decades only 1, 10 ...) from below the low value to above the high."""
     digits = (1, 2, 5) if high / low < 300 else (1,)
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1
+    first, last = math.floor(math.log10(low)) - 3, math.ceil(math.log10(high)) + 1
     steps = [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
     start = max(index for index, step in enumerate(steps) if step <= low)
     end = next(index for index, step in enumerate(steps) if step >= high and index > start)
-    return steps[start : end + 1]
+    return steps[max(0, min(start, end - 3)) : end + 1]  # four of them at least
 
 
 def _picture(title: str, about: str, height: float, foot: str) -> Element:
