@@ -1,34 +1,39 @@
-"""Does a deep queue cost more, per job or per byte, than a shallow one?
+"""Does a deep queue cost more per job than a shallow one?
 
-Measured: (1) the memory of a queued job, its handle included and its own arguments not; (2) the time to start a job from the
-queue and settle it, behind 1,000 waiting jobs and behind 1,000,000.
+Measured: the time to start a job from the queue, run it (it yields to the loop once) and settle it, behind 1,000 waiting jobs
+and behind up to 1,000,000; one worker, a deadline on each job.
 
-Fair because both pools live in one process and take turns, segment by segment (a blocker in the queue ends each segment),
-so only the ratio of neighbouring segments counts. The garbage collector stays on. Memory is what the process got from the
-system (resident set), divided by the number of jobs.
-
-    python benchmarks/depth.py [--deep N] [--json FILE]
+Fair because the queues of all depths live in one process and take turns, segment by segment (a blocker in the queue ends each
+segment), so only the ratio of neighbouring segments counts. Each contestant is compared with itself only, in a process of its
+own. Those with no queue of their own (a task for each job waits for a semaphore) take part, too: their queue is the
+semaphore's. The garbage collector stays on.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import gc
-import json
-import logging
-import os
-import platform
-import statistics
 import time
 from collections import deque
-from pathlib import Path
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
-from weirpool import JobHandle, WorkerPool
+from measuring.apart import apart
+from measuring.command import Command
+from measuring.field import CONTESTANTS, Field
+from measuring.report import Report, Table
+from measuring.rounds import interleaved
 
-SHALLOW = 1_000
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from measuring.contestant import Contestant
+
 SEGMENT = 500
-ROUNDS = 40
+DEADLINE = 3600.0
+# A task for each job takes more memory than many machines have for a million of them.
+DEEPEST_OF_TASKS = 100_000
+QUEUES = ("weirpool", "Queue workers", "aiojobs", "aiolibs-executor")
 
 
 async def job(number: int) -> int:
@@ -37,111 +42,90 @@ async def job(number: int) -> int:
     return number
 
 
-def resident() -> int:
-    """Return the bytes that this process has in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 class Line:
-    """A pool of one worker, whose queue is worked off one segment at a time."""
+    """One worker, whose queue is worked off one segment at a time."""
 
-    def __init__(self, pool: WorkerPool) -> None:
-        self.pool = pool
+    def __init__(self, contestant: Contestant, depth: int) -> None:
+        self.contestant = contestant
+        self.depth = depth
         self.blockers: deque[asyncio.Event] = deque()
         self.reached = asyncio.Event()
 
     async def start(self) -> None:
-        """Occupy the worker."""
-        self.block()
+        """Occupy the worker, and fill the queue."""
+        await self._block()
         await self.reached.wait()
+        await self._fill(self.depth)
 
-    def block(self) -> None:
-        """Put a blocker at the end of the queue."""
+    async def _block(self) -> None:
         event = asyncio.Event()
         self.blockers.append(event)
-        self.pool.submit_nowait(self._wait, event)
+        await self.contestant.post(self._wait, event)
 
     async def _wait(self, event: asyncio.Event) -> None:
         self.reached.set()
         await event.wait()
 
-    def fill(self, jobs: int) -> None:
-        """Queue a number of jobs, a blocker after each segment."""
+    async def _fill(self, jobs: int) -> None:
+        """Queue so many jobs, a blocker after each segment."""
         for number in range(jobs):
-            self.pool.submit_nowait(job, number, timeout=3600)
+            await self.contestant.post(job, number)
             if number % SEGMENT == SEGMENT - 1:
-                self.block()
+                await self._block()
+        await asyncio.sleep(0)  # to let each get into the queue where it is a task that does so
 
     async def segment(self) -> float:
-        """Work off one segment; return the microseconds per job."""
+        """Work off one segment, and fill it up again; return the microseconds per job of the former."""
         self.reached.clear()
         start = time.perf_counter()
         self.blockers.popleft().set()
         await self.reached.wait()
-        return (time.perf_counter() - start) / SEGMENT * 1e6
+        taken = time.perf_counter() - start
+        await self._fill(SEGMENT)
+        return taken / SEGMENT * 1e6
 
 
-async def memory(jobs: int) -> float:
-    """Return the bytes that one queued job takes, with its handle and without its own arguments."""
-    numbers = list(range(jobs))
-    handles: list[JobHandle[int] | None] = [None] * jobs
-    async with WorkerPool(max_workers=1, queue_size=jobs) as pool:
-        line = Line(pool)
-        await line.start()
-        gc.collect()
-        before = resident()
-        for index, number in enumerate(numbers):
-            handles[index] = pool.submit_nowait(job, number, timeout=3600)
-        taken = resident() - before
-        await pool.aclose(timeout=0)
-    return taken / jobs
-
-
-async def times(jobs: int) -> dict[str, list[float]]:
-    """Time the segments of a shallow and a deep queue in turn."""
-    async with (
-        WorkerPool(max_workers=1, queue_size=2 * SHALLOW) as few,
-        WorkerPool(max_workers=1, queue_size=2 * jobs) as many,
-    ):
-        shallow, deep = Line(few), Line(many)
-        for line, depth in ((shallow, SHALLOW), (deep, jobs)):
+async def times(tell: Callable[[dict[str, list[float]]], None], name: str, depths: Sequence[int], rounds: int) -> None:
+    """Time the segments of queues of several depths in turn."""
+    async with AsyncExitStack() as stack:
+        lines = {}
+        for depth in depths:
+            contestant = CONTESTANTS[name](workers=1, waiting=2 * depth + 2 * SEGMENT, deadline=DEADLINE)
+            lines[f"{depth:,}"] = Line(await stack.enter_async_context(contestant), depth)
+        for line in lines.values():
             await line.start()
-            line.fill(depth)
-        result: dict[str, list[float]] = {"shallow": [], "deep": []}
-        for _ in range(ROUNDS):
-            result["shallow"].append(await shallow.segment())
-            result["deep"].append(await deep.segment())
-            shallow.fill(SEGMENT)
-            deep.fill(SEGMENT)
-        await asyncio.gather(few.aclose(timeout=0), many.aclose(timeout=0))
-    return result
+        runs = {depth: line.segment for depth, line in lines.items()}
+        tell(await interleaved(rounds, runs, collect=False))
 
 
-def main() -> None:
-    """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--deep", type=int, default=1_000_000, help="how many jobs wait in the deep queue (1,000,000)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    options = parser.parse_args()
-    logging.disable()  # the pools are closed with a million jobs in the queue, and would say so
-    bytes_per_job = asyncio.run(memory(options.deep))
-    segments = asyncio.run(times(options.deep))
-    ratios = [deep / shallow for deep, shallow in zip(segments["deep"], segments["shallow"], strict=True)]
-    result = {
-        "python": platform.python_version(),
-        "jobs": options.deep,
-        "bytes_per_queued_job": round(bytes_per_job),
-        "us_per_job": {name: round(statistics.median(values), 2) for name, values in segments.items()},
-        "ratio": round(statistics.median(ratios), 3),
-    }
-    print(f"Python {result['python']}, {options.deep:,} queued jobs")
-    print(f"  {bytes_per_job:7.0f} bytes per queued job, with its handle, without its own arguments")
-    for name, values in segments.items():
-        print(f"  {statistics.median(values):7.2f} us to start and settle a job from the {name} queue")
-    print(f"  deep / shallow: {result['ratio']}")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+def measured(tell: Callable[[dict[str, list[float]]], None], name: str, depths: Sequence[int], rounds: int) -> None:
+    """Time one contestant."""
+    asyncio.run(times(tell, name, depths, rounds))
+
+
+def ratios(name: str, depths: Sequence[int], rounds: int) -> Table:
+    """Time one contestant in a process of its own."""
+    return Table(name, "us per job", apart(measured, name, depths, rounds), under=f"{depths[0]:,}")
+
+
+COMMAND = Command(__file__, __doc__)
+COMMAND.number("rounds", 40, 20, "segments of each depth")
+COMMAND.numbers("depths", (1_000, 10_000, 100_000, 1_000_000), (1_000, 1_000_000), "how many jobs wait")
+COMMAND.peers()
+
+
+def answer(options: argparse.Namespace) -> Report:
+    """Measure each contestant; only weirpool, if it has to be quick."""
+    report = COMMAND.report(options)
+    field = Field.of("post", peers=() if options.quick else options.peers)
+    report.left_out = field.left_out
+    for name in field.contestants:
+        deepest = max(options.depths) if name in QUEUES else DEEPEST_OF_TASKS
+        depths = [depth for depth in sorted(options.depths) if depth <= deepest]
+        if depths:
+            report.tables.append(ratios(name, depths, options.rounds))
+    return report
 
 
 if __name__ == "__main__":
-    main()
+    COMMAND.main(answer)

@@ -1,31 +1,33 @@
-"""What does one job cost, next to the same call under a bare semaphore?
+"""What does one job cost, submitted and awaited?
 
-Measured: 200 callers, each awaiting one call after the other, 100 at once, a deadline of 30 s on each call, a job that
-yields to the loop once. `bare` is the least that a careful person writes by hand, an `asyncio.Semaphore` and an
-`asyncio.timeout` around the call, in the caller's own task: no queue bound, no isolation, no shutdown, no account.
-`weirpool` is `await (await pool.submit(job, timeout=30))` with everything on: deadline, context, handle.
+Measured: 200 callers, each of which submits one job after the other and awaits its result, 100 workers, a job that yields to
+the loop once; with a deadline of 30 s on each job, and without any.
 
-Fair because both run in one process, in turn, round by round (A B A B ...), and only the ratio of neighbouring rounds
-counts: what slows this machine down slows both. The garbage collector stays on, as in a service.
-
-    python benchmarks/round_trip.py [--rounds N] [--calls N] [--json FILE]
+Fair because all contestants run in one process, in turn, round by round (A B C A B C ...), and only ratios within one round
+count: what slows this machine down slows all. Each does what its documentation says and a competent user writes
+(measuring/standard.py, measuring/libraries.py): `Semaphore` is the least that one writes by hand, in the caller's own task,
+without queue bound, isolation, shutdown or account; `floor` has not even a limit; weirpool has everything on. The garbage
+collector stays on, as in a service. aiometer can't submit, and takes no part.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import platform
-import statistics
 import time
-from pathlib import Path
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
-from weirpool import WorkerPool
+from measuring.bars import ROUND_TRIP
+from measuring.command import Command
+from measuring.field import Field
+from measuring.report import Report, Table
+from measuring.rounds import interleaved
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    import argparse
+
+    from measuring.contestant import Contestant
 
 CALLERS = 200
 WORKERS = 100
@@ -37,67 +39,48 @@ async def job() -> None:
     await asyncio.sleep(0)
 
 
-async def timed(call: Callable[[], Awaitable[None]], calls: int) -> float:
-    """Return the microseconds per call of `calls` calls by 200 callers."""
+async def timed(contestant: Contestant, calls: int) -> float:
+    """Return the microseconds per call."""
 
     async def caller() -> None:
         for _ in range(calls // CALLERS):
-            await call()
+            await contestant.call(job)
 
     start = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for _ in range(CALLERS):
             group.create_task(caller())
-    return (time.perf_counter() - start) / calls * 1e6
+    return (time.perf_counter() - start) / (calls // CALLERS * CALLERS) * 1e6
 
 
-async def measure(rounds: int, calls: int) -> dict[str, list[float]]:
-    """Time both, round by round."""
-    semaphore = asyncio.Semaphore(WORKERS)
-
-    async def bare() -> None:
-        async with semaphore, asyncio.timeout(DEADLINE):
-            await job()
-
-    async with WorkerPool(max_workers=WORKERS) as pool:
-
-        async def pooled() -> None:
-            await (await pool.submit(job, timeout=DEADLINE))
-
-        contestants: dict[str, Callable[[], Awaitable[None]]] = {"bare": bare, "weirpool": pooled}
-        for call in contestants.values():
-            await timed(call, calls)
-        times: dict[str, list[float]] = {name: [] for name in contestants}
-        for _ in range(rounds):
-            for name, call in contestants.items():
-                times[name].append(await timed(call, calls))
-    return times
+async def measure(field: Field, rounds: int, calls: int, deadline: float | None) -> dict[str, list[float]]:
+    """Time all of them."""
+    async with AsyncExitStack() as stack:
+        runs = {
+            name: partial(
+                timed, await stack.enter_async_context(kind(workers=WORKERS, deadline=deadline)), max(calls, CALLERS)
+            )
+            for name, kind in field.contestants.items()
+        }
+        return await interleaved(rounds, runs)
 
 
-def main() -> None:
-    """Measure, and print the medians and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15, help="rounds of each (15)")
-    parser.add_argument("--calls", type=int, default=20_000, help="calls per round (20,000)")
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    options = parser.parse_args()
-    times = asyncio.run(measure(options.rounds, options.calls))
-    ratios = [ours / bare for ours, bare in zip(times["weirpool"], times["bare"], strict=True)]
-    result = {
-        "python": platform.python_version(),
-        "rounds": options.rounds,
-        "calls": options.calls,
-        "us_per_call": {name: round(statistics.median(values), 2) for name, values in times.items()},
-        "ratio": round(statistics.median(ratios), 3),
-        "ratio_quartiles": [round(q, 3) for q in statistics.quantiles(ratios, n=4)],
-    }
-    print(f"Python {result['python']}, {options.rounds} rounds of {options.calls} calls, medians")
-    for name, values in times.items():
-        print(f"  {name:10} {statistics.median(values):7.2f} us per call")
-    print(f"  weirpool / bare: {result['ratio']} (quartiles {', '.join(map(str, result['ratio_quartiles']))})")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n")
+COMMAND = Command(__file__, __doc__)
+COMMAND.number("rounds", 30, 7, "rounds of each")
+COMMAND.number("calls", 10_000, 4_000, "calls per round")
+COMMAND.peers()
+
+
+def answer(options: argparse.Namespace) -> Report:
+    """Measure with a deadline and without."""
+    report = COMMAND.report(options)
+    field = Field.of("call", peers=options.peers)
+    report.left_out = field.left_out
+    for title, deadline in ((ROUND_TRIP, DEADLINE), ("without a deadline", None)):
+        times = asyncio.run(measure(field, options.rounds, options.calls, deadline))
+        report.tables.append(Table(title, "us per job", times, over="weirpool"))
+    return report
 
 
 if __name__ == "__main__":
-    main()
+    COMMAND.main(answer)
