@@ -15,8 +15,9 @@ import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
 from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
+from weirpool._job import Run
 from weirpool._observers import raise_in_loop
-from weirpool._runner import primed
+from weirpool._runner import run_job
 from weirpool.events import JobEnded, JobStarted, Observer, PoolMoved
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ async def test_a_queued_job_with_a_deadline_is_cancelled_with_the_pool() -> None
 
 
 @pytest.mark.complains
-async def test_a_job_in_the_midst_of_a_timeout_of_its_own_is_cancelled_halfway_through_its_grace(clock: Clock) -> None:
+async def test_a_job_in_the_midst_of_a_timeout_of_its_own_is_cancelled_like_any_other(clock: Clock) -> None:
     """Its task is being cancelled already, for the scope inside; the pool's cancellation must not be lost for that."""
 
     async def job() -> None:
@@ -279,8 +280,35 @@ async def test_a_job_in_the_midst_of_a_timeout_of_its_own_is_cancelled_halfway_t
         handle = await pool.submit(job)
         await asyncio.sleep(0.03)
         clock.start()
+    assert clock.shows(0)
+    assert handle.state is JobState.CANCELLED
+
+
+@pytest.mark.complains
+async def test_a_job_that_undoes_its_cancellation_by_the_end_of_asyncio_run_is_cancelled_halfway_through_its_grace(
+    clock: Clock,
+) -> None:
+    async def undoes_the_first() -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        try:
+            await asyncio.sleep(FOREVER)
+        except asyncio.CancelledError:
+            me.uncancel()
+        await asyncio.sleep(FOREVER)
+
+    pool = WorkerPool(shutdown_timeout=0.4, cancel_grace=0.4, name="webhooks")
+    await pool.__aenter__()
+    handle = await pool.submit(undoes_the_first, name="undoes the first")
+    await turns()
+    clock.start()
+    for task in asyncio.all_tasks():
+        if task.get_name() in {"weirpool:webhooks", "undoes the first"}:
+            task.cancel()
+    await handle.wait()
     assert clock.shows(0.2)
     assert handle.state is JobState.CANCELLED
+    await pool.aclose()
 
 
 async def test_a_look_at_a_job_before_its_deadline_has_hit_it_changes_nothing() -> None:
@@ -289,7 +317,8 @@ async def test_a_look_at_a_job_before_its_deadline_has_hit_it_changes_nothing() 
     async with WorkerPool() as pool:
         handle = await pool.submit(gate, 7, timeout=FOREVER)
         await turns()
-        pool._crew._deadline_came(handle._job)
+        assert handle._job.run is not None
+        pool._crew._deadline_came(handle._job.run)
         await asyncio.sleep(0.01)
         assert handle.state is JobState.RUNNING
         gate.open()
@@ -364,6 +393,29 @@ def tasks_made_by(make: Callable[..., Any]) -> Iterator[None]:
 def plain(coro: Any, **options: Any) -> asyncio.Task[Any]:
     """Make a task."""
     return asyncio.Task(coro, **options)
+
+
+@pytest.mark.parametrize("queued", [False, True])
+async def test_a_job_whose_task_can_not_be_made_is_never_said_to_have_started(queued: bool) -> None:
+    started: list[int] = []
+    gate = Gate()
+
+    def refuses(coro: Any, **_: Any) -> Any:
+        coro.close()
+        raise RuntimeError("no tasks today")
+
+    async with WorkerPool(max_workers=1, observers=[Starts(started)]) as pool:
+        first = await pool.submit(gate) if queued else None
+        with tasks_made_by(refuses):
+            refused = await pool.submit(echo, 1)
+            if first is not None:
+                gate.open()
+                await first
+            await refused.wait()
+        assert refused.state is JobState.FAILED
+        refused.exception()
+        assert refused.id not in started
+        assert await pool.run(echo, 2) == 2
 
 
 @pytest.mark.complains
@@ -467,8 +519,15 @@ def test_a_job_never_runs_inside_the_making_of_its_task() -> None:
         def settle(self, *outcome: Any) -> None:
             self.settled = outcome
 
-    crew = Crew()
-    coroutine: Any = primed(object(), crew)  # type: ignore[arg-type]
+        def leave(self, task: Any) -> None:
+            assert task is None
+
+    class Accepted:
+        accepted_at = 0.0
+
+    crew: Any = Crew()
+    job: Any = Accepted()
+    coroutine: Any = run_job(job, Run(job), crew, True)
     assert coroutine.send(None) is None
     assert coroutine.send(None) is None, "it goes on giving way as long as it is inside"
     coroutine.close()

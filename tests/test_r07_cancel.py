@@ -596,3 +596,35 @@ async def test_cancelling_a_job_does_not_cancel_the_next_one_in_its_place() -> N
         assert (second.starts, second.cancellations) == (1, 0)
         following.cancel()
         assert await following == "all the same"
+
+
+class Submits:
+    """An argument whose finalizer submits a job."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self.pool = pool
+        self.handle: list[JobHandle[Any]] = []
+
+    def __del__(self) -> None:
+        self.handle.append(self.pool.submit_nowait(echo, "from the finalizer"))
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timed out"])
+async def test_the_finalizer_of_what_a_queued_job_lets_go_of_may_use_the_place_that_the_job_has_left(how: str) -> None:
+    async with WorkerPool(max_workers=1, queue_size=1) as pool:
+        gate = Gate()
+        await pool.submit(gate)
+        thing = Submits(pool)
+        handles = thing.handle
+        deadline = asyncio.get_running_loop().time() + 0.1 if how == "timed out" else None
+        queued = await pool.submit(echo, thing, deadline=deadline)
+        del thing
+        if how == "cancelled":
+            queued.cancel()
+        else:
+            await queued.wait()
+        assert pool.stats().queued == 1
+        assert balanced(pool)
+        queued.exception()
+        gate.open()
+        assert await handles[0] == "from the finalizer"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import LOOP
 from tests.support import FOREVER, Clock, Gate, adds_up, balanced, echo, sleep, turns
 from weirpool import JobHandle, JobState, PoolClosed, PoolState, WorkerPool
 from weirpool.events import Observer, PoolMoved
@@ -315,3 +316,29 @@ async def test_a_pool_that_was_closed_without_being_entered_takes_no_jobs() -> N
         await pool.submit(echo, 1)
     pool.close_intake()  # it is closed
     assert pool.stats().refused["closed"] == 2
+
+
+@pytest.mark.skipif(LOOP == "eager", reason="with eager tasks a pool is open at once")
+async def test_the_intake_of_a_pool_that_is_still_being_opened_can_not_be_closed_and_says_so() -> None:
+    pool = WorkerPool(name="webhooks")
+    opening = asyncio.create_task(pool.__aenter__())
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="pool 'webhooks' is still being opened: await its __aenter__"):
+        pool.close_intake()
+    await opening
+    assert await pool.run(echo, 1) == 1
+    pool.close_intake()
+    await pool.aclose()
+
+
+@pytest.mark.skipif(LOOP == "eager", reason="with eager tasks a pool is open at once")
+async def test_closing_the_intake_of_a_pool_that_is_closed_while_it_is_being_opened_changes_nothing() -> None:
+    pool = WorkerPool()
+    opening = asyncio.create_task(pool.__aenter__())
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(pool.aclose())
+    await asyncio.sleep(0)
+    pool.close_intake()
+    assert adds_up(await closing)
+    with pytest.raises(RuntimeError, match="before it was open"):
+        await opening

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -233,3 +234,26 @@ async def test_whoever_awaits_a_handle_or_a_run_hears_that_the_job_was_cancelled
         assert error.reason == "shutdown"
     assert not awaiting.cancelled()
     assert not running.cancelled()
+
+
+async def test_a_job_that_once_swallowed_a_cancellation_of_its_own_is_cancelled_like_any_other(clock: Clock) -> None:
+    told = []
+
+    async def with_a_timeout_as_in_the_old_days() -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        asyncio.get_running_loop().call_later(0.05, me.cancel)
+        with contextlib.suppress(asyncio.CancelledError):  # and nobody calls uncancel()
+            await asyncio.sleep(FOREVER)
+        try:
+            await asyncio.sleep(FOREVER)
+        except asyncio.CancelledError:
+            told.append(clock.shows(0.2))
+            raise
+
+    async with WorkerPool(shutdown_timeout=0.4, cancel_grace=0.2) as pool:
+        handle = await pool.submit(with_a_timeout_as_in_the_old_days)
+        await asyncio.sleep(0.1)
+        clock.start()
+    assert told == [True]
+    assert handle.state is JobState.CANCELLED

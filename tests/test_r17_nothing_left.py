@@ -733,9 +733,24 @@ async def test_a_pool_that_is_dropped_while_it_is_open_says_so() -> None:
     assert isinstance(warned[0].source, WorkerPool), "tracemalloc shows where it was made"
     warned.clear()
     gc.collect()
-    for task in asyncio.all_tasks() - before:
-        task.cancel()
     await turns()
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_pool_that_is_dropped_while_its_jobs_run_lets_them_end_and_then_its_own_task() -> None:
+    before = asyncio.all_tasks()
+    gate = Gate()
+    pool = await WorkerPool(max_workers=1, name="forgotten").__aenter__()
+    handles = [await pool.submit(gate), await pool.submit(echo, 2)]
+    with pytest.warns(ResourceWarning, match="was never closed") as warned:
+        del pool
+    warned.clear()
+    gc.collect()
+    await turns()
+    gate.open()
+    assert await handles[1] == 2
+    await turns()
+    gc.collect()
     assert asyncio.all_tasks() == before
 
 
@@ -751,3 +766,29 @@ async def test_a_pool_that_was_closed_or_never_opened_is_dropped_silently(caplog
             WorkerPool(max_workers=0)
         gc.collect()
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.usefixtures("no_gc")
+async def test_the_context_of_a_submitter_that_waits_is_not_kept_by_its_patience() -> None:
+    variable: contextvars.ContextVar[Thing | None] = contextvars.ContextVar("variable", default=None)
+    references: list[weakref.ref[Any]] = []
+    # A cancelled timer goes when it is its turn, and its turn is not before that of this one.
+    earlier = asyncio.get_running_loop().call_later(FOREVER / 2, int)
+    gate = Gate()
+
+    async def request() -> None:
+        thing = Thing()
+        references.append(weakref.ref(thing))
+        variable.set(thing)
+        await pool.submit(echo, 1)
+
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=FOREVER) as pool:
+        await pool.submit(gate)
+        waiting = asyncio.create_task(request())
+        await turns()
+        gate.open()
+        await waiting
+        del waiting
+        await turns()
+        assert alive(references) == []
+    earlier.cancel()

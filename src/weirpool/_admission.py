@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import math
 from collections import OrderedDict
+from contextvars import Context
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ._errors import PoolClosed, PoolOverloaded
@@ -133,7 +134,7 @@ class Admission:
         since = self._loop.time()
         place = self._loop.create_future()
         self._line[place] = None
-        timer = None if patience is None else self._loop.call_later(patience, self._out_of_patience, place)
+        timer = None if patience is None else self._loop.call_later(patience, self._out_of_patience, place, context=Context())
         if self._crew.on_room is None:
             self._crew.on_room = self._grant
             # There may be room already, held back for somebody who is about to wake: take the next turn, not this one.

@@ -151,6 +151,12 @@ class Crew:
         """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
         _release(self._stopping)
 
+    def stop_when_idle(self) -> None:
+        """Let the supervisor go once nothing is queued or running: the pool was dropped, and nobody will close it."""
+        self.on_idle = self.stop
+        if not self._ledger.unfinished:
+            self.stop()
+
     # Starting and ending jobs -------------------------------------------------------------------------------------------
 
     @property
@@ -164,8 +170,8 @@ class Crew:
         if job.deadline is not None:
             self._watch.queued(job, job.deadline)
 
-    def begin(self, job: Job) -> Run:
-        """Start a job, which holds a place in the books already, in a task of its own."""
+    def begin(self, job: Job) -> Run | None:
+        """Start a job, which holds a place in the books already, in a task of its own; None if that can't be made."""
         end: tuple[JobState, Outcome] | None = None
         loop, name = self.loop, job.label
         if name is None:
@@ -189,7 +195,11 @@ class Crew:
         finally:
             self.spawning = False
         if end is not None:
-            self.settle(job, *end)
+            del self._running[job]
+            self._finish(job, *end)
+            self.fill()
+            self._left()
+            return None
         return run
 
     def fill(self) -> None:
@@ -210,10 +220,11 @@ class Crew:
                 if self._observers is None:
                     self.begin(job)
                 else:
-                    # Not in the context of the job that has just ended, which is the current one.
                     context = job.context
                     run = self.begin(job)
-                    context.run(self._observers.job_started, job, run)
+                    if run is not None:
+                        # Not in the context of the job that has just ended, which is the current one.
+                        context.run(self._observers.job_started, job, run)
         finally:
             self._filling = False
 
@@ -228,9 +239,10 @@ class Crew:
         if not self._running or self.on_room is not None:
             self._left()
 
-    def fail(self, task: asyncio.Task[None]) -> None:
+    def fail(self, task: asyncio.Task[None] | None) -> None:
         """Have the task group told of a task that a bug keeps from settling its job, which ends the pool."""
-        self._group.keep(task)
+        if task is not None:
+            self._group.keep(task)
 
     def ended_late(self, job: Job) -> None:
         """Note that an abandoned job's task has ended, at last."""
@@ -243,7 +255,7 @@ class Crew:
             self._observers.stray_ended(job)
 
     def _finish(self, job: Job, state: JobState, outcome: Outcome) -> None:
-        """End a job that has been taken from the queue, and say so."""
+        """End a job that has been taken from the queue and not been started, and say so."""
         job.end(state, outcome, self._ledger)
         if self._observers is not None:
             self._observers.job_ended(job, None)
@@ -276,10 +288,16 @@ class Crew:
             self._doom(run, reason)
             if scope is not None:
                 scope.reschedule(None)
-            # The end of `asyncio.run` cancels every task itself, and then whoever closes the pool: once is enough. If that was
-            # not for the job, but for a scope inside it, the job is cancelled when half of its grace is over.
-            if reason == "cancel" or not task.cancelling():
+            if reason == "cancel" or not self._told(task):
                 task.cancel()
+
+    def _told(self, task: asyncio.Task[None]) -> bool:
+        """Say whether the end of `asyncio.run`, which cancels every task there is, has cancelled a job's: once is enough.
+
+        The supervisor is cancelled by nobody else. That a job's task has been cancelled says nothing by itself: a job may have
+        swallowed a cancellation of its own, long ago.
+        """
+        return bool(task.cancelling() and self._supervisor is not None and self._supervisor.cancelling())
 
     def cancel_all(self, reason: Literal["cancel", "shutdown"]) -> None:
         """Cancel what is queued, then what runs."""
@@ -328,10 +346,13 @@ class Crew:
         return tuple(map(self._stray, self.strays))
 
     def _leave_queue(self, job: Job, state: JobState, outcome: Outcome) -> None:
+        # What the job lets go of may have a finalizer, and that may call the pool: not before the queue knows of the end.
+        payload = job.fn, job.args, job.context
         job.end(state, outcome, self._ledger)
         self._queue.discard()
         if job.deadline is not None:
             self._watch.unqueued()
+        del payload
         if self._observers is not None:
             self._observers.job_ended(job, None)
         self._left()
@@ -350,7 +371,7 @@ class Crew:
         elif cause.spare:
             task = run.task
             assert task is not None
-            if cause.reason == "shutdown" and not task.cancelling():
+            if cause.reason == "shutdown" and not task.cancelling():  # it was for a scope inside the job
                 task.cancel()
             self._watch.running(run, self.loop.time() + cause.spare)
             cause.spare = 0.0

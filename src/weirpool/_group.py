@@ -35,8 +35,8 @@ class JobGroup(asyncio.TaskGroup):
         super().__init__()
         self.enter: Callable[[asyncio.Task[Any]], object] = self._tasks.add
         """Take a task in, which is going to leave by itself."""
-        self.leave: Callable[[asyncio.Task[Any]], object] = self._tasks.discard
-        """Let a task go that is taking its last step."""
+        self.leave: Callable[[asyncio.Task[Any] | None], object] = self._tasks.discard
+        """Let a task go that is taking its last step; None if there is no such task any more."""
         if sys.version_info >= (3, 14):
             self.enter = self._enter
 

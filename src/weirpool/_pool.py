@@ -208,10 +208,13 @@ class WorkerPool(AsyncResource):
         Later submits, and those that wait for room, get `PoolClosed`. The pool is closed by `aclose()`, as always.
 
         Raises:
-            RuntimeError: the pool was never entered, or this is called from another thread or event loop.
+            RuntimeError: the pool was never entered, or is not open yet, or this is called from another thread or event loop.
         """
         if self._report is None:
-            self._entered("WorkerPool.close_intake()").close_intake()
+            closing = self._entered("WorkerPool.close_intake()")
+            if self._ledger.pool is PoolState.NEW and not closing.begun:
+                raise RuntimeError(f"pool {self._name!r} is still being opened: await its __aenter__() first")
+            closing.close_intake()
 
     # Submitting ---------------------------------------------------------------------------------------------------------
 
@@ -381,6 +384,8 @@ class WorkerPool(AsyncResource):
     def __del__(self) -> None:
         if vars(self).get("_closing") is not None and self._ledger.pool is not PoolState.CLOSED:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
+            if running_loop() is self._loop:
+                self._crew.stop_when_idle()
 
     # Inside -------------------------------------------------------------------------------------------------------------
 

@@ -45,11 +45,12 @@ class Settler(Protocol):
         """End a running job and start the next one in its place."""
         ...
 
-    def leave(self, task: asyncio.Task[None]) -> None:
+    @property
+    def leave(self) -> Callable[[asyncio.Task[None] | None], object]:
         """Let a task go that has settled its job and is taking its last step."""
         ...
 
-    def fail(self, task: asyncio.Task[None]) -> None:
+    def fail(self, task: asyncio.Task[None] | None) -> None:
         """Hear of a task that a bug keeps from settling its job."""
         ...
 
@@ -124,7 +125,7 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:
         now = run.started_at = crew.loop.time()
         due, timeout = job.deadline, job.timeout
         if due is not None and due <= now:
-            raise _TooLate
+            raise _TooLate  # noqa: TRY301  # like whatever the job raises
         if timeout is not None and (due is None or now + timeout < due):
             due = now + timeout
         if due is None:
@@ -136,18 +137,16 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:
                 result = await _called(job.fn, job.args)
     except BaseException as raised:
         error = raised
-    task, scope = run.task, run.scope
+    task, scope = run.task, run.scope  # None of a job that has been abandoned, or whose task could not be made
     try:
         if error is None and job.state is RUNNING and (scope is None or not scope.expired()):
             crew.settle(job, SUCCEEDED, result)
         else:
             _end_otherwise(job, run, error, crew)
     except BaseException:
-        if task is not None:
-            crew.fail(task)
+        crew.fail(task)
         raise
-    if task is not None:  # else it has been abandoned, or could not be made
-        crew.leave(task)
+    crew.leave(task)
     # A frame in the traceback of the job's exception may link back to this one (it does on 3.13), which would then hold the
     # exception in turn.
     del job, run, task, scope, result, error
