@@ -302,9 +302,9 @@ async def test_a_job_that_undoes_its_cancellation_by_the_end_of_asyncio_run_is_c
     handle = await pool.submit(undoes_the_first, name="undoes the first")
     await turns()
     clock.start()
-    for task in asyncio.all_tasks():
-        if task.get_name() in {"weirpool:webhooks", "undoes the first"}:
-            task.cancel()
+    tasks = {task.get_name(): task for task in asyncio.all_tasks()}
+    tasks["weirpool:webhooks"].cancel()
+    tasks["undoes the first"].cancel()
     await handle.wait()
     assert clock.shows(0.2)
     assert handle.state is JobState.CANCELLED
