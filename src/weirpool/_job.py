@@ -183,11 +183,11 @@ class Job:
                 if not waiter.done():
                     waiter.set_result(None)
             self.waiters = None
-        ledger.move(self, state, outcome)
         run = self.run
+        ledger.move(self, state, outcome)
+        self.owner = self.run = None
         if run is not None:
-            run.job = run.task = run.scope = self.run = None
-        self.owner = None
+            run.job = run.task = run.scope = None
         del self.fn, self.args, self.context
 
     def add_waiter(self, waiter: asyncio.Future[None]) -> None:
