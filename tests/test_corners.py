@@ -395,6 +395,28 @@ def plain(coro: Any, **options: Any) -> asyncio.Task[Any]:
     return asyncio.Task(coro, **options)
 
 
+async def test_what_a_task_factory_has_put_around_a_job_is_cancelled_when_the_time_to_drain_is_over(clock: Clock) -> None:
+    ends = []
+
+    async def lingers(coro: Any) -> None:
+        try:
+            await coro
+        finally:
+            try:
+                await asyncio.sleep(FOREVER)
+            except asyncio.CancelledError:
+                ends.append("cancelled")
+                raise
+
+    async with WorkerPool(shutdown_timeout=0.4, cancel_grace=0.2) as pool:
+        with tasks_made_by(lambda coro, **options: plain(lingers(coro), **options)):
+            assert await pool.run(echo, 1) == 1
+        clock.start()
+    assert clock.shows(0.2)
+    assert ends == ["cancelled"]
+    assert adds_up(pool.report)
+
+
 @pytest.mark.parametrize("queued", [False, True])
 async def test_a_job_whose_task_can_not_be_made_is_never_said_to_have_started(queued: bool) -> None:
     started: list[int] = []

@@ -151,6 +151,12 @@ class Crew:
         """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
         _release(self._stopping)
 
+    def hurry(self) -> None:
+        """Cancel the tasks that are left although their jobs have ended: what a task factory has put around these goes on."""
+        strays = {stray.task for stray in self.strays.values()}
+        for task in self._group.members - strays:
+            task.cancel()
+
     def stop_when_idle(self) -> None:
         """Let the supervisor go once nothing is queued or running: the pool was dropped, and nobody will close it."""
         self.on_idle = self.stop
@@ -239,17 +245,14 @@ class Crew:
         if not self._running or self.on_room is not None:
             self._left()
 
-    def fail(self, task: asyncio.Task[None] | None) -> None:
+    def fail(self, task: asyncio.Task[None]) -> None:
         """Have the task group told of a task that a bug keeps from settling its job, which ends the pool."""
-        if task is not None:
-            self._group.keep(task)
+        self._group.keep(task)
 
     def ended_late(self, job: Job) -> None:
         """Note that an abandoned job's task has ended, at last."""
-        stray = self.strays.pop(job, None)
-        if stray is None:
+        if self.strays.pop(job, None) is None:
             return
-        self.leave(stray.task)
         self._ledger.stray_ended()
         if self._observers is not None:
             self._observers.stray_ended(job)

@@ -35,8 +35,8 @@ class JobGroup(asyncio.TaskGroup):
         super().__init__()
         self.enter: Callable[[asyncio.Task[Any]], object] = self._tasks.add
         """Take a task in, which is going to leave by itself."""
-        self.leave: Callable[[asyncio.Task[Any] | None], object] = self._tasks.discard
-        """Let a task go that is taking its last step; None if there is no such task any more."""
+        self.leave: Callable[[asyncio.Task[Any]], object] = self._tasks.discard
+        """Let a task go that is taking its last step."""
         if sys.version_info >= (3, 14):
             self.enter = self._enter
 
@@ -46,6 +46,11 @@ class JobGroup(asyncio.TaskGroup):
             """Take a task in, and show it where tasks are looked at: `python -m asyncio pstree`."""
             self._tasks.add(task)
             asyncio.future_add_to_awaited_by(task, self._parent_task)
+
+    @property
+    def members(self) -> frozenset[asyncio.Task[Any]]:
+        """The tasks that have not left."""
+        return frozenset(self._tasks)
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Keep a task that is about to fail, and be called back at its end, as by any other task of a group."""

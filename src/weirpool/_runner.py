@@ -46,11 +46,11 @@ class Settler(Protocol):
         ...
 
     @property
-    def leave(self) -> Callable[[asyncio.Task[None] | None], object]:
+    def leave(self) -> Callable[[asyncio.Task[None]], object]:
         """Let a task go that has settled its job and is taking its last step."""
         ...
 
-    def fail(self, task: asyncio.Task[None] | None) -> None:
+    def fail(self, task: asyncio.Task[None]) -> None:
         """Hear of a task that a bug keeps from settling its job."""
         ...
 
@@ -101,16 +101,16 @@ def unmade(job: Job, error: BaseException, crew: Settler) -> tuple[JobState, Out
     return FAILED, Failure(error.with_traceback(None), job.name, crew.name)
 
 
-async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:
+async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # noqa: C901  # in one piece: it is the hot path
     """Run a job in the current task, and settle it.
 
     Args:
         job: the job.
         run: its run.
         crew: whom to tell how it ended.
-        primed: whether the coroutine is sent `None` once before the task is made of it. A task that is cancelled before its
-            first step never enters its coroutine: no `try` in there would see that, and the job would be lost. A coroutine
-            that has been entered already is found by whatever ends its task inside its `try`.
+        primed: whether the coroutine is sent `None` once before a task is made of it; that task leaves the task group itself.
+            A task that is cancelled before its first step never enters its coroutine: no `try` in there would see that, and
+            the job would be lost. A coroutine that has been entered already is found by whatever ends its task in its `try`.
     """
     result: Any = None
     error: BaseException | None = None
@@ -136,8 +136,11 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:
             async with Timeout(due) as run.scope:
                 result = await _called(job.fn, job.args)
     except BaseException as raised:
+        if crew.spawning and is_a(raised, GeneratorExit):
+            return  # no task could be made, so this coroutine was closed; whoever tried that settles the job
         error = raised
-    task, scope = run.task, run.scope  # None of a job that has been abandoned, or whose task could not be made
+    task, scope = run.task or asyncio.current_task(), run.scope
+    assert task is not None
     try:
         if error is None and job.state is RUNNING and (scope is None or not scope.expired()):
             crew.settle(job, SUCCEEDED, result)
@@ -146,16 +149,15 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:
     except BaseException:
         crew.fail(task)
         raise
-    crew.leave(task)
+    if primed:
+        crew.leave(task)
     # A frame in the traceback of the job's exception may link back to this one (it does on 3.13), which would then hold the
     # exception in turn.
     del job, run, task, scope, result, error
 
 
 def _end_otherwise(job: Job, run: Run, error: BaseException | None, crew: Settler) -> None:
-    """Settle a job that has not returned in time, unless somebody else has or will."""
-    if crew.spawning and is_a(error, GeneratorExit):
-        return  # no task could be made, so this coroutine was closed; whoever tried that settles the job
+    """Settle a job that has not returned in time, unless somebody else has."""
     if job.state is not RUNNING:
         crew.ended_late(job)
     else:
