@@ -15,8 +15,9 @@ import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
 from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
+from weirpool._job import Run
 from weirpool._observers import raise_in_loop
-from weirpool._runner import primed
+from weirpool._runner import run_job
 from weirpool.events import JobEnded, JobStarted, Observer, PoolMoved
 
 if TYPE_CHECKING:
@@ -316,7 +317,8 @@ async def test_a_look_at_a_job_before_its_deadline_has_hit_it_changes_nothing() 
     async with WorkerPool() as pool:
         handle = await pool.submit(gate, 7, timeout=FOREVER)
         await turns()
-        pool._crew._deadline_came(handle._job)
+        assert handle._job.run is not None
+        pool._crew._deadline_came(handle._job.run)
         await asyncio.sleep(0.01)
         assert handle.state is JobState.RUNNING
         gate.open()
@@ -391,6 +393,28 @@ def tasks_made_by(make: Callable[..., Any]) -> Iterator[None]:
 def plain(coro: Any, **options: Any) -> asyncio.Task[Any]:
     """Make a task."""
     return asyncio.Task(coro, **options)
+
+
+async def test_what_a_task_factory_has_put_around_a_job_is_cancelled_when_the_time_to_drain_is_over(clock: Clock) -> None:
+    ends = []
+
+    async def lingers(coro: Any) -> None:
+        try:
+            await coro
+        finally:
+            try:
+                await asyncio.sleep(FOREVER)
+            except asyncio.CancelledError:
+                ends.append("cancelled")
+                raise
+
+    async with WorkerPool(shutdown_timeout=0.4, cancel_grace=0.2) as pool:
+        with tasks_made_by(lambda coro, **options: plain(lingers(coro), **options)):
+            assert await pool.run(echo, 1) == 1
+        clock.start()
+    assert clock.shows(0.2)
+    assert ends == ["cancelled"]
+    assert adds_up(pool.report)
 
 
 @pytest.mark.parametrize("queued", [False, True])
@@ -517,8 +541,15 @@ def test_a_job_never_runs_inside_the_making_of_its_task() -> None:
         def settle(self, *outcome: Any) -> None:
             self.settled = outcome
 
-    crew = Crew()
-    coroutine: Any = primed(object(), crew)  # type: ignore[arg-type]
+        def leave(self, task: Any) -> None:
+            assert task is None
+
+    class Accepted:
+        accepted_at = 0.0
+
+    crew: Any = Crew()
+    job: Any = Accepted()
+    coroutine: Any = run_job(job, Run(job), crew, True)
     assert coroutine.send(None) is None
     assert coroutine.send(None) is None, "it goes on giving way as long as it is inside"
     coroutine.close()

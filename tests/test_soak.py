@@ -85,7 +85,7 @@ from weirpool._lifecycle import FAILED, Ledger
 move = Ledger.move
 def counted_twice(ledger, job, to, *outcome):
     move(ledger, job, to, *outcome)
-    ledger.jobs[FAILED] += to is FAILED and job.id % 100 == 0
+    ledger.ends[FAILED] += to is FAILED and job.id % 100 == 0
 Ledger.move = counted_twice
 """,
     ),
@@ -107,7 +107,7 @@ cancel = Crew.cancel
 def again(crew, job, reason):
     cancel(crew, job, reason)
     if job.state is RUNNING:
-        crew.loop.call_soon(lambda: job.task and job.task.cancel())
+        crew.loop.call_soon(lambda: job.run and job.run.task.cancel())
 Crew.cancel = again
 """,
     ),

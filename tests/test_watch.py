@@ -80,7 +80,7 @@ class Desk:
 
     def __init__(self, early: float = 0.0) -> None:
         self.loop = FakeLoop(early)
-        self.jobs: dict[Any, None] = {}
+        self.jobs: dict[Any, Any] = {}
         self.again: dict[int, float] = {}
         self.order: list[int] = []
         loop: Any = self.loop
@@ -104,7 +104,7 @@ class Desk:
 
     def run(self, number: int, limit: float | None = None) -> Stub:
         job: Any = Stub(number, JobState.RUNNING)
-        self.jobs[job] = None
+        self.jobs[job] = job  # which is its own run
         if limit is not None:
             self.watch.running(job, limit)
         return job  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ._errors import PoolClosed, PoolOverloaded
-from ._lifecycle import OPEN, QUEUED, RUNNING, Ledger, PoolState
+from ._lifecycle import OPEN, QUEUED, RUNNING, JobState, Ledger, PoolState
 
 if TYPE_CHECKING:
     import asyncio
@@ -81,11 +81,14 @@ class Admission:
             self._refuse_closed()
         if self._line or self._reserved:
             return False
-        queued = ledger.jobs[QUEUED]
-        if queued < self._queue_size or (not queued and self._crew.free):
-            self._accept(job)
-            return True
-        return False
+        queued = ledger.queued
+        if not queued and ledger.running < self._crew.places:
+            self._accept(job, RUNNING)
+        elif queued < self._queue_size:
+            self._accept(job, QUEUED)
+        else:
+            return False
+        return True
 
     def refuse_full(self) -> NoReturn:
         """Refuse a job that was not admitted and will not wait."""
@@ -96,7 +99,7 @@ class Admission:
         if patience == 0:
             self.refuse_full()
         await self._wait_for_room(patience)
-        self._accept(job)
+        self._accept(job, QUEUED if self._ledger.queued or not self._crew.free else RUNNING)
 
     def close(self) -> None:
         """Turn away whoever waits; those who have a reservation find the intake closed when they wake."""
@@ -106,25 +109,24 @@ class Admission:
                 place.set_result(_Answer.CLOSED)
         self._line.clear()
 
-    def _accept(self, job: Job) -> None:
-        ledger, crew = self._ledger, self._crew
-        queued = ledger.jobs[QUEUED]
-        direct = not queued and crew.free > 0
-        ledger.accept(job, RUNNING if direct else QUEUED)
-        if direct:
+    def _accept(self, job: Job, state: JobState) -> None:
+        """Accept a job, which either waits (QUEUED) or is given a free place at once (RUNNING)."""
+        ledger, crew, run = self._ledger, self._crew, None
+        ledger.accept(job, state)
+        if state is QUEUED:
+            crew.enqueue(job)
+        else:
             if not crew.free:  # from here on the crew is busy, so what it completes is what it can
                 self._marks = (self._mark(),) * 2
-            crew.begin(job)
-        else:
-            crew.enqueue(job)
+            run = crew.begin(job)
         if self._observers is not None:
             self._observers.job_accepted(job)
-            if direct and job.state is RUNNING:  # else its task could not be made
-                self._observers.job_started(job)
+            if run is not None:
+                self._observers.job_started(job, run)
 
     def _room(self) -> bool:
         """Say whether one more job fits: into the queue, or on a free place if nobody queues for that."""
-        queued = self._ledger.jobs[QUEUED]
+        queued = self._ledger.queued
         return queued + self._reserved < self._queue_size + (0 if queued else self._crew.free)
 
     async def _wait_for_room(self, patience: float | None) -> None:
@@ -201,6 +203,6 @@ class Admission:
         if not quiet and now[0] - mark[0] > _RATE_WINDOW:
             self._marks = (mark, now)
         elapsed, ended = now[0] - self._marks[0][0], now[1] - self._marks[0][1]
-        ahead = self._ledger.jobs[QUEUED] + len(self._line) + 1
+        ahead = self._ledger.queued + len(self._line) + 1
         estimate = max(quiet, ahead * elapsed / ended if ended else 0.0)
         return max(1, min(_LONGEST_RETRY, math.ceil(estimate)))

@@ -10,18 +10,29 @@ returned is a plain number, text or tuple, which can do neither.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import types
+from asyncio import _get_running_loop as running_loop  # which does not raise where none runs
 from collections.abc import Coroutine, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ._show import function_name, innermost, shown, type_name
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
 
-__all__ = ["job_function", "label", "loop_time", "missing_attribute", "observers", "on_loop", "seconds", "whole"]
+__all__ = [
+    "job_function",
+    "label",
+    "loop_time",
+    "missing_attribute",
+    "observers",
+    "on_loop",
+    "running_loop",
+    "seconds",
+    "whole",
+]
 
 T = TypeVar("T")
 
@@ -52,8 +63,10 @@ def seconds(name: str, value: object, *, zero: str = "", none: str = "") -> floa
         zero: what 0 means, where it is allowed.
         none: what None means, where it is allowed; the caller has dealt with None itself.
     """
-    number = _number(value)
     # A comparison with NaN is false, and one with an int is exact however large that is.
+    if type(value) is float and 0 < value <= _TEN_YEARS:
+        return value  # nearly always
+    number = _number(value)
     if number is not None and (0 < number <= _TEN_YEARS or (zero and number == 0)):
         return number
     rule = [f"{name} must be a number of seconds above 0 and at most ten years"]
@@ -116,10 +129,12 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
 
     A plain function is let through, since a decorated one may well return a coroutine; if it does not, the job fails.
     """
-    thing: object = fn
-    inner = fn if type(fn) is types.FunctionType else innermost(fn)
-    if type(inner) is types.FunctionType and inner.__code__.co_flags & _NATIVE:
+    if type(fn) is FunctionType and fn.__code__.co_flags & _NATIVE:
         return  # nearly every job; the rest of this function is for the others
+    thing: object = fn
+    inner = innermost(fn)
+    if type(inner) is FunctionType and inner.__code__.co_flags & _NATIVE:
+        return
     rule = "fn must be an async function"
     if not callable(thing):
         if _is(thing, Coroutine):
@@ -139,10 +154,7 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
 
 def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
     """Refuse a call from another thread, or from another event loop of this one."""
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
+    running = running_loop()
     if running is not loop:
         where = (
             "a place where no event loop runs (another thread, or a forked process?)"
@@ -195,12 +207,12 @@ def _is_plain(hook: Any) -> bool:
 
 def _flags(fn: Any) -> int:
     """Return the flags of the code that calling something runs, 0 if it is not written in Python."""
-    if type(fn) is not types.FunctionType:
+    if type(fn) is not FunctionType:
         try:
             fn = type(fn).__call__
         except Exception:
             return 0
-    return fn.__code__.co_flags if type(fn) is types.FunctionType else 0
+    return fn.__code__.co_flags if type(fn) is FunctionType else 0
 
 
 def _discard(coroutine: Any) -> None:

@@ -129,7 +129,10 @@ class Closing:
         if not self.begun:
             self.begin(self._grace)
         self._set_last_resort(self._loop.time() + self._grace)
-        if self._ledger.pool is not PoolState.DRAINING or self._ledger.unfinished == 0:
+        if self._ledger.pool is not PoolState.DRAINING:
+            return
+        if self._ledger.unfinished == 0:
+            self._crew.hurry()
             return
         self.move(PoolState.CANCELLING)
         if self._ledger.unfinished == 0:  # an observer has just cancelled the last of them

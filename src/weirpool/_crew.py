@@ -13,12 +13,14 @@ import logging
 import math
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import _stack
-from ._job import Cause, Failure, Job, Outcome
+from ._group import JobGroup
+from ._job import Cause, Failure, Job, Outcome, Run
 from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, RUNNING, TIMED_OUT, JobState, Ledger
-from ._runner import look_after, primed, unmade, unprimed
+from ._runner import look_after, run_job, unmade
+from ._show import function_name
 from ._snapshot import Stray
 from ._watch import Watch
 
@@ -33,6 +35,14 @@ __all__ = ["Crew"]
 _log = logging.getLogger("weirpool.job")
 
 _A_MOMENT = 0.001  # seconds
+
+
+class Abandoned(NamedTuple):
+    """What is left to tell of a job that was abandoned."""
+
+    task: asyncio.Task[None]
+    reason: str
+    since: float
 
 
 class Crew:
@@ -62,7 +72,7 @@ class Crew:
         self.places = places
         self.loop = loop
         self.spawning = False
-        self.strays: dict[Job, tuple[asyncio.Task[None], str]] = {}  # with the reason why each was to end
+        self.strays: dict[Job, Abandoned] = {}
         # Set by those above while they want to know: there may be room for a submitter; nothing is queued or running.
         self.on_room: Callable[[], None] | None = None
         self.on_idle: Callable[[], None] | None = None
@@ -70,13 +80,14 @@ class Crew:
         self._queue = queue
         self._ledger = ledger
         self._observers = observers
-        self._running: dict[Job, None] = {}  # a set, in order of start
+        self._running: dict[Job, Run] = {}  # in order of start
         self._watch = Watch(loop, self._running, self._overdue)
         self.watch_deadline = self._watch.running
         self._filling = False
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._neutral = Context()
-        self._group: asyncio.TaskGroup
+        self._group = JobGroup()
+        self._enter, self.leave = self._group.enter, self._group.leave
         self._supervisor: asyncio.Task[None] | None = None
 
     # The supervisor -----------------------------------------------------------------------------------------------------
@@ -121,7 +132,7 @@ class Crew:
 
     async def _supervise(self, on_open: Callable[[], None], on_cancel: Callable[[], None]) -> None:
         try:
-            async with asyncio.TaskGroup() as self._group:
+            async with self._group:
                 on_open()
                 try:
                     await self._stopping
@@ -140,12 +151,24 @@ class Crew:
         """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
         _release(self._stopping)
 
+    def hurry(self) -> None:
+        """Cancel the tasks that are left although their jobs have ended: what a task factory has put around these goes on."""
+        strays = {stray.task for stray in self.strays.values()}
+        for task in self._group.members - strays:
+            task.cancel()
+
+    def stop_when_idle(self) -> None:
+        """Let the supervisor go once nothing is queued or running: the pool was dropped, and nobody will close it."""
+        self.on_idle = self.stop
+        if not self._ledger.unfinished:
+            self.stop()
+
     # Starting and ending jobs -------------------------------------------------------------------------------------------
 
     @property
     def free(self) -> int:
         """How many places nobody holds."""
-        return max(0, self.places - self._ledger.jobs[RUNNING])
+        return max(0, self.places - self._ledger.running)
 
     def enqueue(self, job: Job) -> None:
         """Let an accepted job wait for a place."""
@@ -153,19 +176,25 @@ class Crew:
         if job.deadline is not None:
             self._watch.queued(job, job.deadline)
 
-    def begin(self, job: Job) -> None:
-        """Start a job, which holds a place in the books already, in a task of its own."""
+    def begin(self, job: Job) -> Run | None:
+        """Start a job, which holds a place in the books already, in a task of its own; None if that can't be made."""
         end: tuple[JobState, Outcome] | None = None
-        job.label = name = job.name
-        plain = self.loop.get_task_factory() is None
-        coroutine = primed(job, self) if plain else unprimed(job, self)
-        self._running[job] = None
+        loop, name = self.loop, job.label
+        if name is None:
+            name = job.label = f"{function_name(job.fn)}#{job.id}"
+        plain = loop.get_task_factory() is None
+        self._running[job] = run = job.run = Run(job)
+        coroutine = run_job(job, run, self, plain)
         try:
             self.spawning = True
-            # The group's done-callback keeps the context that is current here, which is that of the job that has just ended.
-            task = job.task = self._neutral.run(self._group.create_task, coroutine, name=name, context=job.context)
-            if not plain:
-                look_after(task, coroutine, job, self)
+            if plain:
+                coroutine.send(None)
+                run.task = loop.create_task(coroutine, name=name, context=job.context)
+                self._enter(run.task)
+            else:
+                # The group's done-callback keeps the context that is current here: that of the job that has just ended.
+                run.task = self._neutral.run(self._group.create_task, coroutine, name=name, context=job.context)
+                look_after(run.task, coroutine, job, self)
         except BaseException as error:  # the loop is closed, or somebody's task factory failed
             coroutine.close()
             end = unmade(job, error, self)
@@ -176,38 +205,49 @@ class Crew:
             self._finish(job, *end)
             self.fill()
             self._left()
+            return None
+        return run
 
     def fill(self) -> None:
         """Start queued jobs while there are places."""
         if self._filling:  # a job that could not be started was settled: the loop below is already at it
             return
-        queue, jobs = self._queue, self._ledger.jobs
+        queue, ledger = self._queue, self._ledger
         self._filling = True
         try:
-            while jobs[QUEUED] and jobs[RUNNING] < self.places:
+            while ledger.queued and ledger.running < self.places:
                 job = queue.get_nowait()
                 if job.deadline is not None:
                     self._watch.unqueued()
                     if job.deadline <= self.loop.time():
                         self._finish(job, TIMED_OUT, self._timed_out(job, "queued"))
                         continue
-                self._ledger.move(job, RUNNING)
-                context = job.context
-                self.begin(job)
-                if self._observers is not None and job.state is RUNNING:  # else its task could not be made
-                    # Not in the context of the job that has just ended, which is the current one.
-                    context.run(self._observers.job_started, job)
+                ledger.move(job, RUNNING)
+                if self._observers is None:
+                    self.begin(job)
+                else:
+                    context = job.context
+                    run = self.begin(job)
+                    if run is not None:
+                        # Not in the context of the job that has just ended, which is the current one.
+                        context.run(self._observers.job_started, job, run)
         finally:
             self._filling = False
 
     def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a running job, free its place and give the place to the next."""
         job.end(state, outcome, self._ledger)
-        del self._running[job]
+        run = self._running.pop(job)
         if self._observers is not None:
-            self._observers.job_ended(job, started=True)
-        self.fill()
-        self._left()
+            self._observers.job_ended(job, run)
+        if self._ledger.queued:
+            self.fill()
+        if not self._running or self.on_room is not None:
+            self._left()
+
+    def fail(self, task: asyncio.Task[None]) -> None:
+        """Have the task group told of a task that a bug keeps from settling its job, which ends the pool."""
+        self._group.keep(task)
 
     def ended_late(self, job: Job) -> None:
         """Note that an abandoned job's task has ended, at last."""
@@ -221,11 +261,11 @@ class Crew:
         """End a job that has been taken from the queue and not been started, and say so."""
         job.end(state, outcome, self._ledger)
         if self._observers is not None:
-            self._observers.job_ended(job, started=False)
+            self._observers.job_ended(job, None)
 
     def _left(self) -> None:
         """See what follows from a job having left the queue or its place."""
-        if not self._running and not self._ledger.jobs[QUEUED]:
+        if not self._running and not self._ledger.queued:
             self._watch.rest()
             if self.on_idle is not None:
                 self.on_idle()
@@ -242,11 +282,13 @@ class Crew:
         if job.state is QUEUED:
             self._leave_queue(job, CANCELLED, job.cancelled(reason))
             return
-        scope, task = job.scope, job.task
+        run = job.run
+        assert run is not None
+        scope, task = run.scope, run.task
         assert task is not None
         # One cancellation per job: neither a second request nor the deadline must hit it again while it cleans up.
-        if job.cause is None and not (scope is not None and scope.expired()):
-            self._doom(job, reason)
+        if run.cause is None and not (scope is not None and scope.expired()):
+            self._doom(run, reason)
             if scope is not None:
                 scope.reschedule(None)
             if reason == "cancel" or not self._told(task):
@@ -273,9 +315,9 @@ class Crew:
 
     def abandon_all(self) -> None:
         """Give up on whatever still runs."""
-        for job in tuple(self._running):
+        for job, run in tuple(self._running.items()):
             if job.state is RUNNING:
-                self._abandon(job)
+                self._abandon(job, run)
 
     def write_off(self) -> None:
         """End whatever has not ended, also what a bug has made the crew lose.
@@ -292,12 +334,12 @@ class Crew:
         self._ledger.write_off(len(self.strays))
 
     def _write_off(self, job: Job) -> None:
-        task = job.task
         if job.state not in ENDED:
             alive = False
-            if task is not None and not task.done():
+            run = job.run
+            if run is not None and (task := run.task) is not None and not task.done():
                 alive = True
-                self.strays[job] = task, "shutdown"
+                self.strays[job] = Abandoned(task, "shutdown", run.started_at)
                 task.cancel()
             job.end(ABANDONED if alive else CANCELLED, job.cancelled("shutdown", abandoned=alive), self._ledger)
         job.owner = None
@@ -315,65 +357,67 @@ class Crew:
             self._watch.unqueued()
         del payload
         if self._observers is not None:
-            self._observers.job_ended(job, started=False)
+            self._observers.job_ended(job, None)
         self._left()
 
     def _overdue(self, job: Job) -> None:
         """Deal with a job whose time has come: its deadline in the queue or while running, or the end of its grace."""
         if job.state is QUEUED:
             self._leave_queue(job, TIMED_OUT, self._timed_out(job, "queued"))
-        elif job.cause is None:
+            return
+        run = self._running[job]
+        cause = run.cause
+        if cause is None:
             # `asyncio.timeout` has cancelled it, or will in this turn of the loop: look again in the next.
-            job.limit = math.inf
-            self.loop.call_soon(self._deadline_came, job, context=Context())
-        elif job.cause.spare:
-            task = job.task
+            run.limit = math.inf
+            self.loop.call_soon(self._deadline_came, run, context=Context())
+        elif cause.spare:
+            task = run.task
             assert task is not None
-            if job.cause.reason == "shutdown" and not task.cancelling():  # it was for a scope inside the job
+            if cause.reason == "shutdown" and not task.cancelling():  # it was for a scope inside the job
                 task.cancel()
-            self._watch.running(job, self.loop.time() + job.cause.spare)
-            job.cause.spare = 0.0
+            self._watch.running(run, self.loop.time() + cause.spare)
+            cause.spare = 0.0
         else:
-            self._abandon(job)
+            self._abandon(job, run)
 
-    def _deadline_came(self, job: Job) -> None:
+    def _deadline_came(self, run: Run) -> None:
         """Give a job its grace, counted from when its deadline has really hit it.
 
         That is not when it should have: if something has been blocking the loop, the job had no chance to react. And some
         loops fire the one of two timers a little before the other.
         """
-        if job.state is RUNNING and job.cause is None:
-            if job.scope is not None and job.scope.expired():
-                self._doom(job, "deadline")
+        if run.job is not None and run.cause is None:
+            if run.scope is not None and run.scope.expired():
+                self._doom(run, "deadline")
             else:
-                self._watch.running(job, self.loop.time() + _A_MOMENT)
+                self._watch.running(run, self.loop.time() + _A_MOMENT)
 
-    def _doom(self, job: Job, reason: Literal["cancel", "shutdown", "deadline"]) -> None:
+    def _doom(self, run: Run, reason: Literal["cancel", "shutdown", "deadline"]) -> None:
         """Note why a job is being ended, and count its grace from now.
 
         In two halves: something may block the loop for all of that time, and then the job, which had no chance to react, still
         has half of it.
         """
         half = self._grace / 2
-        self._watch.running(job, self.loop.time() + half)
-        job.cause = Cause(reason, spare=half)
+        self._watch.running(run, self.loop.time() + half)
+        run.cause = Cause(reason, spare=half)
 
-    def _abandon(self, job: Job) -> None:
-        task, context = job.task, job.context
+    def _abandon(self, job: Job, run: Run) -> None:
+        task, context = run.task, job.context
         assert task is not None
         outcome: Outcome
-        if job.scope is not None and job.scope.expired():
+        if run.scope is not None and run.scope.expired():
             reason = "deadline"
             outcome = Failure(job.timed_out("running", abandoned=True), job.name, self.name)
             outcome.seen = True  # it is logged here
         else:
-            if job.cause is None:  # a bug has kept it from being told
+            if run.cause is None:  # a bug has kept it from being told
                 task.cancel()
-            reason = job.cause.reason if job.cause else "shutdown"
+            reason = run.cause.reason if run.cause else "shutdown"
             outcome = job.cancelled(reason, abandoned=True)
-        self.strays[job] = task, reason
+        self.strays[job] = Abandoned(task, reason, run.started_at)
         stray = self._stray(job)
-        job.limit = math.inf
         self.settle(job, ABANDONED, outcome)
         with suppress(Exception):  # whatever a logging handler does, the pool has to go on
             context.run(  # so that logging filters find the job's own request and trace
@@ -386,8 +430,8 @@ class Crew:
             )
 
     def _stray(self, job: Job) -> Stray:
-        task, reason = self.strays[job]
-        return Stray(job.id, job.name, reason, self.loop.time() - job.started_at, _stack.where(task))
+        task, reason, since = self.strays[job]
+        return Stray(job.id, job.name, reason, self.loop.time() - since, _stack.where(task))
 
 
 def _release(future: asyncio.Future[None]) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from anyio import CancelScope
 
 from . import _checks
+from ._checks import running_loop
 from ._errors import PoolError, context_of, set_context
 from ._job import CURRENT, Failure, Job, JobOwner
-from ._lifecycle import ENDED, FAILED, RUNNING, SUCCEEDED, JobState
+from ._lifecycle import ENDED, FAILED, SUCCEEDED, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -165,12 +166,17 @@ def _waiter(job: Job, owner: JobOwner) -> asyncio.Future[None]:
 
     Each awaiter has one of its own: a future that they shared would let a cancelled awaiter cancel it for all.
     """
-    _checks.on_loop("waiting for a job", owner.loop)
-    reference = CURRENT.get()
-    if reference is not None and reference() is job and asyncio.current_task() is job.task:
+    loop = owner.loop
+    if running_loop() is not loop:
+        _checks.on_loop("waiting for a job", loop)
+    run = CURRENT.get()
+    if run is not None and run.job is job and asyncio.current_task() is run.task:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
-    waiter = owner.loop.create_future()
-    job.add_waiter(waiter)
+    waiter: asyncio.Future[None] = loop.create_future()
+    if job.waiters is None:  # nearly always
+        job.waiters = waiter
+    else:
+        job.add_waiter(waiter)
     return waiter
 
 
@@ -186,12 +192,6 @@ async def outlast(wait: Callable[[], Awaitable[None]], over: Callable[[], bool])
                 await wait()
 
 
-def _current() -> Job | None:
-    reference = CURRENT.get()
-    job = None if reference is None else reference()
-    return job if job is not None and job.state is RUNNING else None
-
-
 def current_job() -> JobHandle[Any] | None:
     """Return the job that runs the caller, or None outside of any job.
 
@@ -200,8 +200,8 @@ def current_job() -> JobHandle[Any] | None:
     Returns:
         A handle of the job: its name, its state, a way to cancel it.
     """
-    job = _current()
-    return None if job is None else JobHandle(job)
+    run = CURRENT.get()
+    return None if run is None or run.job is None else JobHandle(run.job)
 
 
 def remaining() -> float | None:
@@ -210,7 +210,7 @@ def remaining() -> float | None:
     Returns:
         Seconds, never below 0; None when there is no deadline, and outside of any job.
     """
-    job = _current()
-    if job is None or job.due is None or job.owner is None:
+    run = CURRENT.get()
+    if run is None or run.due is None or run.job is None or run.job.owner is None:
         return None
-    return max(0.0, job.due - job.owner.loop.time())
+    return max(0.0, run.due - run.job.owner.loop.time())

@@ -16,19 +16,18 @@ from ._show import function_name
 
 if TYPE_CHECKING:
     import asyncio
-    import weakref
     from collections.abc import Awaitable, Callable
     from contextvars import Context
 
     from ._lifecycle import JobState, Ledger
 
-__all__ = ["CURRENT", "Cause", "Failure", "Job", "JobOwner", "Outcome"]
+__all__ = ["CURRENT", "Cause", "Failure", "Job", "JobOwner", "Outcome", "Run"]
 
 _log = logging.getLogger("weirpool.job")
 
-# The job that this context belongs to. A weak reference, because contexts are copied into whatever a job starts: a
-# task that outlives its job must not keep the job's outcome alive with it.
-CURRENT: ContextVar[weakref.ref[Job] | None] = ContextVar("weirpool.current_job", default=None)
+# The run that this context belongs to, and not the job: contexts are copied into whatever a job starts, and a task that
+# outlives its job must not keep the job's outcome alive with it.
+CURRENT: ContextVar[Run | None] = ContextVar("weirpool.current_run", default=None)
 
 
 class Cause:
@@ -88,6 +87,33 @@ class Failure:
 Outcome = Any
 
 
+class Run:
+    """What there is of a job only while it has a place: from when it is given one to its end.
+
+    A million jobs that wait have none of it.
+
+    Attributes:
+        job: whose run it is; None when that has ended.
+        task: the task that runs it.
+        scope: the `asyncio.timeout` around it, if it has one.
+        started_at: when its function was called, on the loop's clock.
+        due: when its time will be over, if it has a limit.
+        limit: when somebody has to look at it again: when it is due first, and then at the end of its grace.
+        cause: why it is being ended before its time; the first cause stays, and the job is cancelled only for that one.
+    """
+
+    __slots__ = ("cause", "due", "job", "limit", "scope", "started_at", "task")
+
+    def __init__(self, job: Job) -> None:
+        self.job: Job | None = job
+        self.task: asyncio.Task[None] | None = None
+        self.scope: asyncio.Timeout | None = None
+        self.started_at: float = job.accepted_at
+        self.due: float | None = None
+        self.limit: float = math.inf
+        self.cause: Cause | None = None
+
+
 class Job:
     """Carry one job from submission to its end."""
 
@@ -95,20 +121,15 @@ class Job:
         "__weakref__",
         "accepted_at",
         "args",
-        "cause",
         "context",
         "deadline",
-        "due",
         "fn",
         "id",
         "label",
-        "limit",
         "outcome",
         "owner",
-        "scope",
-        "started_at",
+        "run",
         "state",
-        "task",
         "timeout",
         "waiters",
     )
@@ -136,14 +157,7 @@ class Job:
         self.label: str | None = label
         self.owner: JobOwner | None = owner
         self.accepted_at: float = now
-        self.started_at: float = now
-        self.task: asyncio.Task[None] | None = None
-        self.scope: asyncio.Timeout | None = None
-        self.due: float | None = None  # when its time will be over, once it runs
-        # Why the job is being ended before its time; the first cause stays, and the job is cancelled only for that one.
-        self.cause: Cause | None = None
-        # When somebody has to look at the job again: its deadline first, and then the end of its grace.
-        self.limit: float = math.inf
+        self.run: Run | None = None
         # Nearly always nobody or one awaiter, so no list until there are two.
         self.waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None = None
 
@@ -169,8 +183,11 @@ class Job:
                 if not waiter.done():
                     waiter.set_result(None)
             self.waiters = None
+        run = self.run
         ledger.move(self, state, outcome)
-        self.owner = self.task = self.scope = None
+        self.owner = self.run = None
+        if run is not None:
+            run.job = run.task = run.scope = None
         del self.fn, self.args, self.context
 
     def add_waiter(self, waiter: asyncio.Future[None]) -> None:
@@ -192,7 +209,8 @@ class Job:
     def timed_out(self, phase: Literal["queued", "running"], *, abandoned: bool = False) -> JobTimeout:
         """Make the error for a job whose time is over."""
         timeout, deadline = self.timeout, self.deadline
-        if deadline is not None and (phase == "queued" or timeout is None or self.started_at + timeout >= deadline):
+        started_at = self.accepted_at if self.run is None else self.run.started_at
+        if deadline is not None and (phase == "queued" or timeout is None or started_at + timeout >= deadline):
             had = deadline - self.accepted_at
         else:
             assert timeout is not None  # a job with neither never runs out of time

@@ -71,7 +71,8 @@ CANCELLED: Final = JobState.CANCELLED
 ABANDONED: Final = JobState.ABANDONED
 OPEN: Final = PoolState.OPEN
 
-ENDED = frozenset({SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, ABANDONED})
+_ENDS = (SUCCEEDED, FAILED, TIMED_OUT, CANCELLED, ABANDONED)
+ENDED = frozenset(_ENDS)
 
 JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
     QUEUED: frozenset({RUNNING, TIMED_OUT, CANCELLED}),
@@ -101,27 +102,31 @@ class HasState(Protocol):
 
 
 class Ledger:
-    """Keep the books of one pool: its state, and how many jobs are in each state.
+    """Keep the books of one pool: its state, how many jobs wait, run, and have ended in which way.
 
     The counts are kept, never derived, so that reading them is O(1) and that a lost job shows as books that do not
     balance: accepted = the sum over all states, at every instant.
     """
 
-    __slots__ = ("accepted", "cancelled_queued", "jobs", "pool", "refused", "strays")
+    __slots__ = ("accepted", "cancelled_queued", "ends", "pool", "queued", "refused", "running", "strays")
 
     def __init__(self) -> None:
         self.pool: PoolState = PoolState.NEW
         self.accepted: int = 0
-        self.jobs: dict[JobState, int] = dict.fromkeys(JobState, 0)
+        self.queued: int = 0
+        self.running: int = 0
+        self.ends: dict[JobState, int] = dict.fromkeys(_ENDS, 0)
         self.cancelled_queued: int = 0
         self.strays: int = 0
         self.refused: dict[str, int] = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
 
     def accept(self, job: HasState, state: JobState) -> None:
         """Enter a new job, which either waits (QUEUED) or has a worker at once (RUNNING), and number it."""
-        self.jobs[state] += 1
-        self.accepted += 1
-        job.id = self.accepted
+        if state is QUEUED:
+            self.queued += 1
+        else:
+            self.running += 1
+        self.accepted = job.id = self.accepted + 1
         job.state = state
 
     def move(self, job: HasState, to: JobState, outcome: Any = None) -> None:
@@ -137,20 +142,25 @@ class Ledger:
             raise IllegalMove(f"job {job.id}: {was.name} -> {to.name}")
         job.outcome = outcome
         job.state = to
-        jobs = self.jobs
-        jobs[to] += 1
-        if to is CANCELLED:
-            if was is QUEUED:
+        if to is RUNNING:
+            self.running += 1
+            self.queued -= 1
+            return
+        self.ends[to] += 1
+        if was is RUNNING:
+            if to is ABANDONED:
+                self.strays += 1
+            self.running -= 1
+        else:
+            if to is CANCELLED:
                 self.cancelled_queued += 1
-        elif to is ABANDONED:
-            self.strays += 1
-        jobs[was] -= 1
+            self.queued -= 1
 
     def write_off(self, strays: int) -> None:
         """Count as abandoned what is still unfinished, when all that could be found has ended: a bug has lost the rest."""
         self.strays = strays
-        self.jobs[QUEUED] = self.jobs[RUNNING] = 0
-        self.jobs[ABANDONED] += self.accepted - sum(self.jobs.values())
+        self.queued = self.running = 0
+        self.ends[ABANDONED] += self.accepted - sum(self.ends.values())
 
     def stray_ended(self) -> None:
         """Note that an abandoned job has really ended; its state stays ABANDONED."""
@@ -169,7 +179,7 @@ class Ledger:
     @property
     def unfinished(self) -> int:
         """How many accepted jobs have not ended."""
-        return self.jobs[QUEUED] + self.jobs[RUNNING]
+        return self.queued + self.running
 
     @property
     def ended(self) -> int:

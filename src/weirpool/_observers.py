@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from ._job import Job
+    from ._job import Job, Run
     from ._lifecycle import PoolState
 
 __all__ = ["Observers", "raise_in_loop"]
@@ -69,16 +69,16 @@ class Observers:
         if self._hooks["job_accepted"]:
             self._tell("job_accepted", JobAccepted(self._pool, job.id, job.name))
 
-    def job_started(self, job: Job) -> None:
+    def job_started(self, job: Job, run: Run) -> None:
         """Tell that a job got a place."""
-        job.started_at = self._loop.time()
+        run.started_at = self._loop.time()
         if self._hooks["job_started"]:
-            self._tell("job_started", JobStarted(self._pool, job.id, job.name, job.started_at - job.accepted_at))
+            self._tell("job_started", JobStarted(self._pool, job.id, job.name, run.started_at - job.accepted_at))
 
-    def job_ended(self, job: Job, started: bool) -> None:
-        """Tell that a job came to its end."""
+    def job_ended(self, job: Job, run: Run | None) -> None:
+        """Tell that a job came to its end, with its run if it had got a place."""
         if self._hooks["job_ended"]:
-            ran_for = self._loop.time() - job.started_at if started else None
+            ran_for = None if run is None else self._loop.time() - run.started_at
             outcome = None if job.state is SUCCEEDED else job.outcome  # a result may be anything, and is not looked at
             error = outcome.error if isinstance(outcome, Failure) else outcome
             self._tell("job_ended", JobEnded(self._pool, job.id, job.name, job.state, ran_for, error))

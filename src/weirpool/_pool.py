@@ -12,13 +12,14 @@ from anyio.abc import AsyncResource
 
 from . import _checks
 from ._admission import Admission
+from ._checks import running_loop
 from ._closing import Closing
 from ._crew import Crew
 from ._errors import PoolClosed
 from ._events import Observer
 from ._handle import JobHandle, outlast
-from ._job import CURRENT, Job
-from ._lifecycle import ABANDONED, CANCELLED, FAILED, QUEUED, RUNNING, SUCCEEDED, TIMED_OUT, Ledger, PoolState
+from ._job import CURRENT, Job, Run
+from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._observers import Observers
 from ._queue import JobQueue
 from ._snapshot import PoolStats, ShutdownReport
@@ -354,35 +355,37 @@ class WorkerPool(AsyncResource):
 
     def stats(self) -> PoolStats:
         """Return how the pool is doing at this instant. The cost does not depend on how much it is doing."""
-        ledger, jobs = self._ledger, self._ledger.jobs
+        ledger, ends = self._ledger, self._ledger.ends
         return PoolStats(
             name=self._name,
             state=ledger.pool,
             max_workers=self._max_workers,
             queue_size=self._queue_size,
             accepted=ledger.accepted,
-            succeeded=jobs[SUCCEEDED],
-            failed=jobs[FAILED],
-            timed_out=jobs[TIMED_OUT],
-            cancelled=jobs[CANCELLED],
-            abandoned=jobs[ABANDONED],
-            queued=jobs[QUEUED],
-            running=jobs[RUNNING],
+            succeeded=ends[SUCCEEDED],
+            failed=ends[FAILED],
+            timed_out=ends[TIMED_OUT],
+            cancelled=ends[CANCELLED],
+            abandoned=ends[ABANDONED],
+            queued=ledger.queued,
+            running=ledger.running,
             strays=ledger.strays,
             waiting=0 if self._closing is None else self._admission.waiting,
             refused=dict(ledger.refused),
         )
 
     def __repr__(self) -> str:
-        jobs = self._ledger.jobs
+        ledger = self._ledger
         return (
             f"<WorkerPool {self._name!r} {self.state.value}: "
-            f"{jobs[RUNNING]} of {self._max_workers} running, {jobs[QUEUED]} of {self._queue_size} queued>"
+            f"{ledger.running} of {self._max_workers} running, {ledger.queued} of {self._queue_size} queued>"
         )
 
     def __del__(self) -> None:
         if vars(self).get("_closing") is not None and self._ledger.pool is not PoolState.CLOSED:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
+            if running_loop() is self._loop:
+                self._crew.stop_when_idle()
 
     # Inside -------------------------------------------------------------------------------------------------------------
 
@@ -410,7 +413,8 @@ class WorkerPool(AsyncResource):
                 self._ledger.refused["closed"] += 1
                 raise PoolClosed(self._name)
             self._entered("submitting")
-        _checks.on_loop("submitting", self._loop)
+        if running_loop() is not self._loop:
+            _checks.on_loop("submitting", self._loop)
         if timeout is _JOB_TIMEOUT:
             timeout = self._job_timeout
         elif timeout is not None:
@@ -419,20 +423,19 @@ class WorkerPool(AsyncResource):
             deadline = _checks.loop_time("deadline", deadline, self._loop.time())
         if name is not None:
             name = _checks.label("name", name)
-        reference = CURRENT.get()
-        if reference is not None:
-            deadline = _inherited(reference(), deadline, self._loop)
+        run = CURRENT.get()
+        if run is not None:
+            deadline = _inherited(run, deadline, self._loop)
         return Job(fn, args, copy_context(), timeout, deadline, name, self._crew, self._loop.time())
 
     def _inside(self) -> bool:
         """Say whether the caller is one of the pool's jobs, or a task that one has started and may be waiting for."""
-        reference = CURRENT.get()
-        job = None if reference is None else reference()
-        return job is not None and job.owner is self._crew
+        run = CURRENT.get()
+        return run is not None and run.job is not None and run.job.owner is self._crew
 
 
-def _inherited(parent: Job | None, deadline: float | None, loop: asyncio.AbstractEventLoop) -> float | None:
+def _inherited(run: Run, deadline: float | None, loop: asyncio.AbstractEventLoop) -> float | None:
     """Return the earlier of a deadline and that of the job which submits, if that still runs, on the same clock."""
-    if parent is None or parent.due is None or parent.owner is None or parent.owner.loop is not loop:
+    if run.due is None or run.job is None or run.job.owner is None or run.job.owner.loop is not loop:
         return deadline
-    return parent.due if deadline is None else min(deadline, parent.due)
+    return run.due if deadline is None else min(deadline, run.due)

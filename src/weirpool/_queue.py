@@ -40,15 +40,16 @@ class JobQueue(asyncio.Queue[Job]):
             asyncio.QueueEmpty: none waits.
         """
         jobs = self._jobs
-        if len(jobs) == self._gone:
+        if not jobs:
             raise asyncio.QueueEmpty
         job = jobs.popleft()
-        while job.state is not QUEUED:
-            self._gone -= 1
-            job = jobs.popleft()
-        if self._gone == len(jobs):
-            jobs.clear()
-            self._gone = 0
+        if self._gone:
+            while job.state is not QUEUED:
+                self._gone -= 1
+                job = jobs.popleft()
+            if self._gone == len(jobs):  # so that where there are any, there is a living one
+                jobs.clear()
+                self._gone = 0
         return job
 
     def put_nowait(self, item: Job) -> None:

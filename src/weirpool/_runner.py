@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import types
 import weakref
+from asyncio import Timeout
 from contextvars import Context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import cause_of, is_a, traceback_of
-from ._job import CURRENT, Failure, Job, Outcome
+from ._job import CURRENT, Failure, Job, Outcome, Run
 from ._lifecycle import CANCELLED, FAILED, RUNNING, SUCCEEDED, TIMED_OUT, JobState
 from ._observers import raise_in_loop
 from ._show import type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine
 
-__all__ = ["Settler", "look_after", "primed", "unmade", "unprimed"]
+__all__ = ["Settler", "look_after", "run_job", "unmade"]
 
 
 class Settler(Protocol):
@@ -36,7 +37,7 @@ class Settler(Protocol):
         """The event loop of the pool."""
         ...
 
-    def watch_deadline(self, job: Job, due: float, /) -> None:
+    def watch_deadline(self, run: Run, due: float, /) -> None:
         """Have a running job looked after at its deadline."""
         ...
 
@@ -44,34 +45,27 @@ class Settler(Protocol):
         """End a running job and start the next one in its place."""
         ...
 
+    @property
+    def leave(self) -> Callable[[asyncio.Task[None]], object]:
+        """Let a task go that has settled its job and is taking its last step."""
+        ...
+
+    def fail(self, task: asyncio.Task[None]) -> None:
+        """Hear of a task that a bug keeps from settling its job."""
+        ...
+
     def ended_late(self, job: Job) -> None:
         """Note that the task has ended of a job that had been ended before; a second time changes nothing."""
         ...
 
 
-@types.coroutine
-def _turn() -> Generator[None, None, None]:
-    """Give way for one turn of the loop."""
-    yield
+class _Turn:
+    """Give way for one turn of the loop when awaited: a bare `yield`, without a generator of one's own."""
+
+    __await__ = (None,).__iter__
 
 
-def primed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
-    """Return the coroutine for a job's task, advanced to its first `await`.
-
-    A task that is cancelled before its first step never enters its coroutine: no `try` in there would see it, and the job
-    would be lost. This coroutine has been entered already, so whatever ends its task finds it inside its `try`.
-    """
-    coroutine = _run(job, crew, primed=True)
-    coroutine.send(None)
-    return coroutine
-
-
-def unprimed(job: Job, crew: Settler) -> Coroutine[Any, Any, None]:
-    """Return the coroutine for a job's task, not entered yet: the task needs `look_after`.
-
-    A task factory may wrap what it is given in a coroutine that awaits it, and only a fresh coroutine can be awaited.
-    """
-    return _run(job, crew, primed=False)
+_TURN: Any = _Turn()
 
 
 def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], job: Job, crew: Settler) -> None:
@@ -90,7 +84,7 @@ def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], jo
         if job.state is not RUNNING:
             crew.ended_late(job)
         elif task.cancelled():
-            crew.settle(job, CANCELLED, job.cancelled(job.cause.reason if job.cause else "task"))
+            crew.settle(job, CANCELLED, job.cancelled(_reason(job.run) or "task"))
         else:
             error = task.exception() or RuntimeError(f"the task of job {job.name!r} ended without having run it")
             crew.settle(job, FAILED, Failure(error, job.name, crew.name))
@@ -107,57 +101,69 @@ def unmade(job: Job, error: BaseException, crew: Settler) -> tuple[JobState, Out
     return FAILED, Failure(error.with_traceback(None), job.name, crew.name)
 
 
-async def _run(job: Job, crew: Settler, *, primed: bool) -> None:
+async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # noqa: C901  # in one piece: it is the hot path
+    """Run a job in the current task, and settle it.
+
+    Args:
+        job: the job.
+        run: its run.
+        crew: whom to tell how it ended.
+        primed: whether the coroutine is sent `None` once before a task is made of it; that task leaves the task group itself.
+            A task that is cancelled before its first step never enters its coroutine: no `try` in there would see that, and
+            the job would be lost. A coroutine that has been entered already is found by whatever ends its task in its `try`.
+    """
     result: Any = None
     error: BaseException | None = None
     try:
         if primed:
-            await _turn()
+            await _TURN
         # An eager task factory steps the new task inside create_task. A job must not run inside submit, though, nor inside
         # the settling of another job (which would nest a thousand jobs deep), so it waits for the loop all the same.
         while crew.spawning:
-            await _turn()
-        CURRENT.set(weakref.ref(job))
-        due = _due(job, crew)
+            await _TURN
+        CURRENT.set(run)
+        now = run.started_at = crew.loop.time()
+        due, timeout = job.deadline, job.timeout
+        if due is not None and due <= now:
+            raise _TooLate  # noqa: TRY301  # like whatever the job raises
+        if timeout is not None and (due is None or now + timeout < due):
+            due = now + timeout
         if due is None:
             result = await _called(job.fn, job.args)
         else:
-            async with asyncio.Timeout(due) as scope:
-                job.scope = scope
+            run.due = due
+            crew.watch_deadline(run, due)
+            async with Timeout(due) as run.scope:
                 result = await _called(job.fn, job.args)
     except BaseException as raised:
+        if crew.spawning and is_a(raised, GeneratorExit):
+            return  # no task could be made, so this coroutine was closed; whoever tried that settles the job
         error = raised
-    if crew.spawning and is_a(error, GeneratorExit):
-        pass  # no task could be made, so this coroutine was closed; whoever tried that settles the job
-    elif job.state is not RUNNING:
-        crew.ended_late(job)
-    elif error is None and (job.scope is None or not job.scope.expired()):
-        crew.settle(job, SUCCEEDED, result)
-    else:
-        crew.settle(job, *_judged(job, error, crew))
-    if error is not None and is_a(error, KeyboardInterrupt, SystemExit):
-        raise_in_loop(crew.loop, error)
+    task, scope = run.task or asyncio.current_task(), run.scope
+    assert task is not None
+    try:
+        if error is None and job.state is RUNNING and (scope is None or not scope.expired()):
+            crew.settle(job, SUCCEEDED, result)
+        else:
+            _end_otherwise(job, run, error, crew)
+    except BaseException:
+        crew.fail(task)
+        raise
+    if primed:
+        crew.leave(task)
     # A frame in the traceback of the job's exception may link back to this one (it does on 3.13), which would then hold the
     # exception in turn.
-    del job, result, error
+    del job, run, task, scope, result, error
 
 
-def _due(job: Job, crew: Settler) -> float | None:
-    """Return when the job's time will be over, and have it looked after from then on.
-
-    Raises:
-        _TooLate: its deadline has passed since it was given its place.
-    """
-    now = job.started_at = crew.loop.time()
-    timeout, due = job.timeout, job.deadline
-    if due is not None and due <= now:
-        raise _TooLate
-    if timeout is not None and (due is None or now + timeout < due):
-        due = now + timeout
-    if due is not None:
-        job.due = due
-        crew.watch_deadline(job, due)
-    return due
+def _end_otherwise(job: Job, run: Run, error: BaseException | None, crew: Settler) -> None:
+    """Settle a job that has not returned in time, unless somebody else has."""
+    if job.state is not RUNNING:
+        crew.ended_late(job)
+    else:
+        crew.settle(job, *_judged(job, run, error, crew))
+    if error is not None and is_a(error, KeyboardInterrupt, SystemExit):
+        raise_in_loop(crew.loop, error)
 
 
 class _TooLate(Exception):
@@ -170,7 +176,7 @@ def _called(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     The job itself must not be in this frame, which may be part of the traceback that the job will hold.
     """
     awaitable = fn(*args)
-    if type(awaitable) is not types.CoroutineType and not inspect.isawaitable(awaitable):
+    if type(awaitable) is not CoroutineType and not inspect.isawaitable(awaitable):
         raise TypeError(
             f"the job's function returned {type_name(awaitable)} instead of an awaitable: WorkerPool runs async "
             f"functions; for one that blocks, submit(lambda: asyncio.to_thread(fn, ...))"
@@ -178,17 +184,17 @@ def _called(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return awaitable
 
 
-def _judged(job: Job, error: BaseException | None, crew: Settler) -> tuple[JobState, Outcome]:
+def _judged(job: Job, run: Run, error: BaseException | None, crew: Settler) -> tuple[JobState, Outcome]:
     """Say how a job ended that raised, or that returned after its time was over.
 
     The deadline is told from a TimeoutError of the job's own by `Timeout.expired()`, and a cancellation that the pool asked
-    for from one that the job made up by `job.cause`; the type of the exception tells neither.
+    for from one that the job made up by `run.cause`; the type of the exception tells neither.
     """
     if is_a(error, _TooLate):
         return TIMED_OUT, Failure(job.timed_out("queued"), job.name, crew.name)
     if error is not None:
         _strip(error)
-    if job.scope is not None and job.scope.expired():
+    if run.scope is not None and run.scope.expired():
         timeout = job.timed_out("running")
         if not _is_the_deadline(error):
             timeout.__cause__ = error
@@ -197,8 +203,13 @@ def _judged(job: Job, error: BaseException | None, crew: Settler) -> tuple[JobSt
     if is_a(error, asyncio.CancelledError):
         task = asyncio.current_task()
         by_itself = task is None or not task.cancelling()
-        return CANCELLED, job.cancelled(job.cause.reason if job.cause else "self" if by_itself else "task")
+        return CANCELLED, job.cancelled(_reason(run) or ("self" if by_itself else "task"))
     return FAILED, Failure(error, job.name, crew.name)
+
+
+def _reason(run: Run | None) -> str | None:
+    """Say why the pool has been ending a run, if it has."""
+    return run.cause.reason if run is not None and run.cause is not None else None
 
 
 def _is_the_deadline(error: BaseException | None) -> bool:

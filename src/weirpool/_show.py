@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import types
+from types import FunctionType, MethodType
 from typing import Any
 
 __all__ = ["function_name", "innermost", "shown", "type_name"]
@@ -33,7 +33,7 @@ def type_name(value: object) -> str:
 
 def function_name(fn: Any) -> str:
     """Return the qualified name of a function, or of the type of a callable that has no name of its own."""
-    if type(fn) is types.FunctionType:
+    if type(fn) is FunctionType:
         name = fn.__qualname__
         if type(name) is str and len(name) <= _LONGEST_NAME and name.isprintable():
             return name  # nearly every job; the rest of this function is for the others
@@ -47,7 +47,7 @@ def function_name(fn: Any) -> str:
 def innermost(fn: Any) -> Any:
     """Return the callable that partials and bound methods are made of."""
     while True:
-        if type(fn) is types.MethodType:
+        if type(fn) is MethodType:
             fn = fn.__func__
         elif issubclass(type(fn), functools.partial):
             fn = fn.func

@@ -127,16 +127,16 @@ class ShutdownReport:
         cancel_seconds: float = 0.0,
     ) -> Self:
         """Draw up the account from a pool's books."""
-        jobs = ledger.jobs
+        ends = ledger.ends
         return cls(
             pool=pool,
             accepted=ledger.accepted,
-            succeeded=jobs[SUCCEEDED],
-            failed=jobs[FAILED],
-            timed_out=jobs[TIMED_OUT],
+            succeeded=ends[SUCCEEDED],
+            failed=ends[FAILED],
+            timed_out=ends[TIMED_OUT],
             cancelled_queued=ledger.cancelled_queued,
-            cancelled_running=jobs[CANCELLED] - ledger.cancelled_queued,
-            abandoned=jobs[ABANDONED],
+            cancelled_running=ends[CANCELLED] - ledger.cancelled_queued,
+            abandoned=ends[ABANDONED],
             refused=dict(ledger.refused),
             strays=strays,
             drained=drained,

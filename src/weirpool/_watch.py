@@ -17,9 +17,9 @@ from ._lifecycle import QUEUED, RUNNING
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Mapping
 
-    from ._job import Job
+    from ._job import Job, Run
 
 __all__ = ["Watch"]
 
@@ -29,7 +29,7 @@ class Watch:
 
     Args:
         loop: whose clock counts.
-        running: the jobs that run now; a live view.
+        running: the jobs that run now, and their runs; a live view.
         overdue: called with a job whose time has come; it ends the job or gives it a later limit.
     """
 
@@ -38,7 +38,7 @@ class Watch:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        running: Collection[Job],
+        running: Mapping[Job, Run],
         overdue: Callable[[Job], None],
     ) -> None:
         self._loop = loop
@@ -51,9 +51,9 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
         self._context = Context()  # not that of whoever happens to set the timer, which would be kept, and seen by loggers
 
-    def running(self, job: Job, limit: float) -> None:
+    def running(self, run: Run, limit: float) -> None:
         """Look at a running job at `limit`; a later call replaces this one."""
-        job.limit = limit
+        run.limit = limit
         if limit < self._at:
             self._set(limit)
 
@@ -94,10 +94,10 @@ class Watch:
             heapq.heappop(self._queued)
             if job is not None:
                 self._overdue(job)
-        for job in [job for job in self._running if job.limit <= now]:
+        for job in [job for job, run in self._running.items() if run.limit <= now]:
             if job.state is RUNNING:
                 self._overdue(job)
-        following = min((job.limit for job in self._running if job.state is RUNNING), default=math.inf)
+        following = min((run.limit for job, run in self._running.items() if job.state is RUNNING), default=math.inf)
         if self._queued:
             following = min(following, self._queued[0][0])
         if following < self._at:

@@ -69,8 +69,8 @@ BUGS = (
     Bug(
         "settle called twice: an abandoned job is settled again when it ends",
         _runner,
-        "_run",
-        (("elif job.state is not RUNNING:", "elif False:"),),
+        "_end_otherwise",
+        (("if job.state is not RUNNING:", "if False:"),),
     ),
     Bug(
         "aclose() changes the state after its first await",
@@ -80,14 +80,14 @@ BUGS = (
     ),
     Bug(
         "a job's task that is cancelled before its first step is forgotten",
-        _crew,
-        "primed",
-        (("    coroutine.send(None)\n", ""),),
+        _crew.Crew,
+        "begin",
+        (("run_job(job, run, self, plain)", "run_job(job, run, self, False)"), ("            coroutine.send(None)\n", "")),
     ),
     Bug(
         "a worker dies of a job that raises CancelledError",
-        _runner,
-        "_run",
+        _crew,
+        "run_job",
         (("except BaseException as raised:", "except Exception as raised:"),),
     ),
     Bug(

@@ -1,0 +1,65 @@
+"""The task group that a pool's jobs belong to, and which they leave by themselves.
+
+Of asyncio's it uses names that are not promised to stay, `_tasks` and `_on_task_done`: tests/test_group.py checks what they do
+on each Python from 3.11 to 3.15.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = ["JobGroup"]
+
+
+class JobGroup(asyncio.TaskGroup):
+    """A task group that is not called back at the end of each task, which costs a turn of the loop per job.
+
+    That is how asyncio's hears of a task that fails. A job's task does not: whatever the job raises ends in it. So it leaves
+    the group in its last step, if all is well; and what has not left by the time the group is left is waited for as ever.
+    """
+
+    if TYPE_CHECKING:
+        _tasks: set[asyncio.Task[Any]]
+        _parent_task: asyncio.Task[Any]
+
+        def _on_task_done(self, task: asyncio.Task[Any]) -> None: ...
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter: Callable[[asyncio.Task[Any]], object] = self._tasks.add
+        """Take a task in, which is going to leave by itself."""
+        self.leave: Callable[[asyncio.Task[Any]], object] = self._tasks.discard
+        """Let a task go that is taking its last step."""
+        if sys.version_info >= (3, 14):
+            self.enter = self._enter
+
+    if sys.version_info >= (3, 14):
+
+        def _enter(self, task: asyncio.Task[Any]) -> None:
+            """Take a task in, and show it where tasks are looked at: `python -m asyncio pstree`."""
+            self._tasks.add(task)
+            asyncio.future_add_to_awaited_by(task, self._parent_task)
+
+    @property
+    def members(self) -> frozenset[asyncio.Task[Any]]:
+        """The tasks that have not left."""
+        return frozenset(self._tasks)
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task that is about to fail, and be called back at its end, as by any other task of a group."""
+        task.add_done_callback(self._on_task_done, context=Context())
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait for the tasks that have not left."""
+        for task in self._tasks:
+            task.add_done_callback(self._on_task_done)
+        await super().__aexit__(exc_type, exc, traceback)
