@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 
 from tests.support import FOREVER, Gate, turns
+from weirpool import _group
 from weirpool._group import JobGroup
 
 
@@ -57,6 +58,20 @@ async def test_tasks_that_are_left_are_cancelled_with_whoever_leaves_the_group()
     with suppress(asyncio.CancelledError):
         await task
     assert gate.inside == 0
+
+
+async def test_a_job_is_shown_below_the_task_of_its_pool_where_there_is_a_graph_of_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = []
+    monkeypatch.setattr(_group, "_add_to_graph", lambda *edge: shown.append(edge))
+    gate = Gate()
+    async with JobGroup() as group:
+        task = asyncio.get_running_loop().create_task(gate())
+        group.enter(task)
+        assert shown == [(task, asyncio.current_task())]
+        assert group.members == {task}
+        gate.open()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="the graph of tasks came with Python 3.14")

@@ -7,7 +7,6 @@ on each Python from 3.11 to 3.15.
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["JobGroup"]
+
+# From Python 3.14 on, for whoever looks at the graph of tasks: `python -m asyncio pstree`.
+_add_to_graph: Any = getattr(asyncio, "future_add_to_awaited_by", None)
 
 
 class JobGroup(asyncio.TaskGroup):
@@ -33,19 +35,14 @@ class JobGroup(asyncio.TaskGroup):
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter: Callable[[asyncio.Task[Any]], object] = self._tasks.add
+        self.enter: Callable[[asyncio.Task[Any]], object] = self._tasks.add if _add_to_graph is None else self._enter
         """Take a task in, which is going to leave by itself."""
         self.leave: Callable[[asyncio.Task[Any]], object] = self._tasks.discard
         """Let a task go that is taking its last step."""
-        if sys.version_info >= (3, 14):
-            self.enter = self._enter
 
-    if sys.version_info >= (3, 14):
-
-        def _enter(self, task: asyncio.Task[Any]) -> None:
-            """Take a task in, and show it where tasks are looked at: `python -m asyncio pstree`."""
-            self._tasks.add(task)
-            asyncio.future_add_to_awaited_by(task, self._parent_task)
+    def _enter(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        _add_to_graph(task, self._parent_task)
 
     @property
     def members(self) -> frozenset[asyncio.Task[Any]]:

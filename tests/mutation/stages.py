@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.mutation.selection import Selection
 
 _NEAREST = 20
-_OTHERS = 300  # of those that are further away still: a line that everybody executes would take minutes
+_LONG = 0.3  # seconds; of the other tests, only quicker ones: a mutant that lives would take minutes otherwise
 _SLOWER = 10  # a mutant that makes a test so many times slower than it was
 _AT_LEAST = 5.0  # seconds, and not by less than this, hangs
 _START = 15.0
@@ -46,7 +46,7 @@ class Stage:
 def stages(
     mutant: Mutant, selection: Selection, kills: Counter[str], session: pytest.Session | None = None
 ) -> Iterator[Stage]:
-    """Plan what is tried on a mutant: the nearest tests, which mostly notice it, and then others that execute it.
+    """Plan what is tried on a mutant: the nearest tests, which mostly notice it, and then all quick ones that execute it.
 
     Args:
         mutant: the mutant.
@@ -55,7 +55,8 @@ def stages(
         session: the session of pytest that runs, which has collected all tests; None: one must be made in the fork.
     """
     tests = selection.of(mutant, kills)
-    for name, some in (("nearest tests", tests[:_NEAREST]), ("other tests", tests[_NEAREST : _NEAREST + _OTHERS])):
+    others = [test for test in tests[_NEAREST:] if selection.seconds(test) < _LONG]
+    for name, some in (("nearest tests", tests[:_NEAREST]), ("other tests", others)):
         if some:
             limits = {test: max(_AT_LEAST, _SLOWER * selection.seconds(test)) for test in some}
             expected = sum(map(selection.seconds, some))
