@@ -10,7 +10,8 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _lifecycle                      law: the states, the legal moves, the books
     _job  _snapshot                 facts: the record of one job; frozen statistics and reports
     _handle  _events                views: what a submitter holds, what an observer hears
-    _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer
+    _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
+    _group                          the task group that jobs leave by themselves
     _runner                         runs one job in a task of its own
     _crew                           the places: who runs, who is next
     _admission                      the way in
