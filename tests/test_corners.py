@@ -556,6 +556,30 @@ def test_a_job_never_runs_inside_the_making_of_its_task() -> None:
     assert crew.settled is None, "and leaves it to the maker of the task to settle a job that got none"
 
 
+def test_a_bug_that_strikes_when_a_job_is_destroyed_with_its_loop_is_raised_and_no_task_group_is_told() -> None:
+    class Crew:
+        name = "pool"
+        spawning = False
+        loop: Any = None
+
+        def settle(self, *outcome: Any) -> None:
+            raise ZeroDivisionError("a bug")
+
+    class Lost:
+        accepted_at = 0.0
+        state = JobState.RUNNING
+
+    crew: Any = Crew()
+    crew.loop = asyncio.new_event_loop()
+    job: Any = Lost()
+    job.name = "lost"
+    coroutine: Any = run_job(job, Run(job), crew, True)
+    coroutine.send(None)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        coroutine.close()
+    crew.loop.close()
+
+
 @pytest.mark.complains
 async def test_the_stack_of_a_job_that_hangs_very_deep_is_cut_off() -> None:
     stubborn = Stubborn()

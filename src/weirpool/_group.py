@@ -37,7 +37,7 @@ class JobGroup(asyncio.TaskGroup):
         super().__init__()
         self.enter: Callable[[asyncio.Task[Any]], object] = self._tasks.add if _add_to_graph is None else self._enter
         """Take a task in, which is going to leave by itself."""
-        self.leave: Callable[[asyncio.Task[Any]], object] = self._tasks.discard
+        self.leave: Callable[[asyncio.Task[Any] | None], object] = self._tasks.discard
         """Let a task go that is taking its last step."""
 
     def _enter(self, task: asyncio.Task[Any]) -> None:

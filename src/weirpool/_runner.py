@@ -46,7 +46,7 @@ class Settler(Protocol):
         ...
 
     @property
-    def leave(self) -> Callable[[asyncio.Task[None]], object]:
+    def leave(self) -> Callable[[asyncio.Task[None] | None], object]:
         """Let a task go that has settled its job and is taking its last step."""
         ...
 
@@ -139,15 +139,16 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         if crew.spawning and is_a(raised, GeneratorExit):
             return  # no task could be made, so this coroutine was closed; whoever tried that settles the job
         error = raised
-    task, scope = run.task or asyncio.current_task(), run.scope
-    assert task is not None
+    # The task of one that was abandoned has been let go of; one that is destroyed, with the loop, has none.
+    task, scope = run.task or asyncio.current_task(crew.loop), run.scope
     try:
         if error is None and job.state is RUNNING and (scope is None or not scope.expired()):
             crew.settle(job, SUCCEEDED, result)
         else:
             _end_otherwise(job, run, error, crew)
     except BaseException:
-        crew.fail(task)
+        if task is not None:
+            crew.fail(task)
         raise
     if primed:
         crew.leave(task)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import linecache
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["where"]
 
 _DEEPEST = 100
-_ASYNCIO = str(Path(asyncio.__file__).parent)
-_OURS = str(Path(__file__).with_name("_runner.py"))
+_ASYNCIO = asyncio.__file__.removesuffix("__init__.py")  # pathlib would be imported for this only
+_OURS = __file__.removesuffix("_stack.py") + "_runner.py"
 
 
 def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
