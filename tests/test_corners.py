@@ -556,6 +556,7 @@ def test_a_job_never_runs_inside_the_making_of_its_task() -> None:
     assert crew.settled is None, "and leaves it to the maker of the task to settle a job that got none"
 
 
+@pytest.mark.complains
 def test_a_bug_that_strikes_when_a_job_is_destroyed_with_its_loop_is_raised_and_no_task_group_is_told() -> None:
     class Crew:
         name = "pool"

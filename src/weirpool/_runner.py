@@ -101,7 +101,7 @@ def unmade(job: Job, error: BaseException, crew: Settler) -> tuple[JobState, Out
     return FAILED, Failure(error.with_traceback(None), job.name, crew.name)
 
 
-async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # noqa: C901  # in one piece: it is the hot path
+async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # noqa: C901, PLR0912  # the hot path, in one piece
     """Run a job in the current task, and settle it.
 
     Args:
