@@ -49,18 +49,24 @@ class Case:
     @property
     def main(self) -> Callable[[], Coroutine[object, object, None]]:
         """The program."""
-        return functools.partial(play, self.scenario, self.seed)
+        return functools.partial(play, self.scenario, self.seed, tuple(fault.step for fault in self.schedule.faults))
 
     def run(self) -> Run:
         """Run it."""
         return run(self.main, self.schedule, max_steps=MAX_STEPS)
 
 
-async def play(scenario: str, seed: int) -> None:
-    """Play a scenario, from furnishing the world to its end; "eager/mixed" is `mixed` with a task factory of that kind."""
+async def play(scenario: str, seed: int, faults: Sequence[int] = ()) -> None:
+    """Play a scenario, from furnishing the world to its end; "eager/mixed" is `mixed` with a task factory of that kind.
+
+    Args:
+        scenario: its name.
+        seed: of its dice.
+        faults: the steps before which something may be done to it. What is done there, it finds out for itself.
+    """
     factory, _, name = scenario.rpartition("/")
     DeterministicLoop.running().set_task_factory(FACTORIES[factory])
-    world = World(seed)
+    world = World(seed, faults)
     SCENARIOS[name](world)
     await world.play()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from weirpool import JobState, PoolClosed, PoolError, PoolOverloaded, PoolState, WorkerPool
 from weirpool.events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, SubmitRefused
 
-from .jobs import KINDS, BareBoom, any_kind, cooperative, ok, raises, stubborn, swallows
+from .jobs import KINDS, BareBoom, any_kind, cooperative, ok, raises, stubborn, swallows, tidy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ async def client(world: World, kinds: list[Job], dice: random.Random) -> None:
                 case "cancel":
                     handle = await world.submit(kind, **options)
                     await asyncio.sleep(dice.choice([0, 0, 0.2]))
-                    handle.cancel()
+                    world.cancel_job(handle)
                     await world.outcome(handle)
                 case _:
                     await world.submit(kind, **options)
@@ -142,7 +142,7 @@ def closers(world: World) -> None:
     dice = world.dice
     any_pool(world, shutdown_timeout=6.0, cancel_grace=1.0)
     world.owner(dice.choice([0.0, 0.5, 9.0]))
-    clients(world, 2, 2, lambda dice: dice.choice([ok(0.4), cooperative(3.0, 0.3), swallows(1, 4.0), stubborn]))
+    clients(world, 2, 2, lambda dice: dice.choice([ok(0.4), tidy(3.0), swallows(1, 4.0), stubborn]))
     for index in range(3):
         closer(world, f"closer {index}", dice.choice([0.0, 0.0, 0.1, 0.5]), dice.choice([None, 0.0, 0.5, 2.0]))
 
@@ -173,7 +173,7 @@ def stubborn_jobs(world: World) -> None:
             while handle.state is JobState.QUEUED:
                 await asyncio.sleep(0.1)
             began = world.loop.time()
-            handle.cancel()
+            world.cancel_job(handle)
         await world.outcome(handle)
         took = world.loop.time() - began
         if not world.disturbed and not world.jittered and cancel and took > grace + 0.01:
@@ -267,9 +267,9 @@ def same_tick(world: World) -> None:
             return
         for event in pair:
             if event == "cancel":
-                world.at(now, handle.cancel)
+                world.at(now, lambda: world.cancel_job(handle))
             elif event == "abandon":
-                world.at(now - 0.5, handle.cancel)
+                world.at(now - 0.5, lambda: world.cancel_job(handle))
         await world.outcome(handle)
 
     world.actor("client", run)
@@ -283,7 +283,7 @@ def deadlines(world: World) -> None:
     dice = world.dice
     any_pool(world, max_workers=dice.choice([1, 2]), queue_size=3, submit_timeout=None, shutdown_timeout=4.0)
     world.owner(dice.choice([0.5, 3.0]))
-    kinds = [ok(0.3), cooperative(2.0, 0.2), cooperative(2.0, 2.0), swallows(1, 0.8), *map(KINDS.__getitem__, _TIMELY)]
+    kinds = [ok(0.3), tidy(2.0), cooperative(2.0, 2.0), swallows(1, 0.8), *map(KINDS.__getitem__, _TIMELY)]
 
     async def run(kind: Job, timeout: float | None, deadline: float | None) -> None:
         due = None if deadline is None else world.loop.time() + deadline
@@ -314,7 +314,7 @@ def inside(world: World) -> None:
             sibling = await world.submit(cooperative(1.0))
         except PoolError:
             return mark
-        sibling.cancel()
+        world.cancel_job(sibling)
         try:
             async with asyncio.timeout(0.5):  # with one worker it waits for itself, until R9
                 await child.wait()
@@ -413,8 +413,7 @@ class Meddler(Observer):
                 case 1:
                     world.submit_nowait(cooperative(1.0), timeout=0.2)
                 case 2:
-                    for handle in world.handles:
-                        handle.cancel()
+                    world.cancel_jobs()
                 case 3:
                     repr(world.pool)
                     world.pool.stats()
@@ -476,7 +475,7 @@ def putters(world: World) -> None:
         world.actor(f"submitter {index}", put)
     for delay in (0.0, 0.2, 0.2, 0.4):
         victim = f"submitter {dice.randrange(5)}"
-        world.actor("canceller", later, world, delay, lambda victim=victim: world.cancel(victim))
+        world.actor("canceller", later, world, delay, lambda victim=victim: world.cancel(world.find(victim)))
 
 
 @scenario
@@ -509,7 +508,7 @@ def awaiters(world: World) -> None:
         world.actor(f"awaiter {index}", wait, dice.choice([0.0, 0.1, 0.3, 0.5]), dice.choice(["wait", "await"]))
     for _ in range(2):
         victim = f"awaiter {dice.randrange(6)}"
-        world.actor("canceller", later, world, dice.choice([0.1, 0.3]), lambda victim=victim: world.cancel(victim))
+        world.actor("canceller", later, world, dice.choice([0.1, 0.3]), lambda victim=victim: world.cancel(world.find(victim)))
 
 
 @scenario

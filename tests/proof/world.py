@@ -1,34 +1,38 @@
 """The world of a scenario: one pool, those who use it, and the oracle that looks at it after every step.
 
-What the oracle says is a promise of the design, by its number. It knows the pool by its public names only.
+What the oracle says is a promise of the design, by its number. It knows the pool by its public names only. What is judged of
+single jobs is in `judge`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 import re
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from weirpool import JobCancelled, JobHandle, JobState, PoolError, PoolState, PoolStats, ShutdownReport, WorkerPool
-from weirpool.events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
+from weirpool import JobCancelled, JobHandle, JobState, PoolError, PoolOverloaded, PoolState, WorkerPool, current_job
 from weirpool.testing import ADVANCE, DeterministicLoop
 
-from .jobs import OWN_ERRORS, BareBoom
+from .jobs import OWN_ERRORS, BareBoom, nature_of
+from .judge import A_LITTLE, Story, judge_end, judge_reaction
+from .watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+
+    from weirpool import PoolStats, ShutdownReport
+    from weirpool.events import Observer
 
     from .jobs import Job
 
 __all__ = ["Violation", "World"]
 
 MARK: ContextVar[int] = ContextVar("MARK", default=0)
-
-_A_LITTLE = 1e-6
 
 
 class Violation(AssertionError):
@@ -40,22 +44,23 @@ class World:
 
     Args:
         seed: of the scenario's own dice: how large the pool is, who does what.
+        faults: the numbers of the steps before which something may happen from nowhere.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, faults: Collection[int] = ()) -> None:
+        self.seed = seed
         self.dice = random.Random(seed)
         self.loop = DeterministicLoop.running()
-        self.disturbed = self.loop.intervene is not None  # cancellations may come from nowhere
+        self.disturbed = False  # whether anything has happened from nowhere
         self.pool: WorkerPool
         self.other_pools: list[WorkerPool] = []
-        self.budget = 0.0
+        self.options: dict[str, Any] = {}
         self.opened = asyncio.Event()
         self.released = asyncio.Event()
-        self.cancellations: dict[int, int] = {}  # by the mark of a co-operative job: how many it has seen
         self.watcher = Watcher(self)
         self._marks = itertools.count(1)
-        self._by_mark: dict[int, JobHandle[Any]] = {}
-        self._pending: set[JobHandle[Any]] = set()
+        self._stories: dict[int, Story] = {}  # of the jobs that were submitted, by mark
+        self._pending: dict[int, Story] = {}  # of those that have not ended
         self._ended: dict[JobHandle[Any], JobState] = {}
         self.actors: list[asyncio.Task[Any]] = []
         self._cast: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
@@ -63,8 +68,23 @@ class World:
         self._violations: list[str] = []
         self._gates: list[asyncio.Future[int]] = []
         self._plans: list[asyncio.TimerHandle] = []
-        self._blocked = 0.0
-        self._closing = False
+        self._main = asyncio.current_task()
+        self._last: PoolStats | None = None
+        # What has been done from nowhere, and to whom.
+        self._faults = faults
+        self._cancelling: dict[asyncio.Task[Any], int] = {}
+        self.strangers_hit = 0  # how often tasks were cancelled that are neither the world's nor jobs of the pool
+        self.blocked = 0.0  # for how long the loop has been blocked
+        self._stalled_to = -math.inf  # the end of the last time
+        # How the pool is being closed.
+        self.grace = 0.0  # the shortest that it can give
+        self.bound = math.inf  # when it has to be closed, if nothing blocks the loop
+        self.cancelling_at = math.inf  # when it began to cancel
+        self.cancel_from = math.inf  # before that it must not
+        self._cancel_by = math.inf  # and by then it must
+        self._closed_by = math.inf
+        self._closers: set[asyncio.Task[Any] | None] = set()  # who is in `aclose()`, or leaves the block
+        self._runs: dict[asyncio.Task[Any] | None, Story] = {}  # who is in `run()`
         self._final_accepted: int | None = None
 
     # What scenarios are made of -----------------------------------------------------------------------------------------
@@ -73,7 +93,8 @@ class World:
         """Make the pool."""
         observers = [*([self.watcher] if watched else []), *observers]
         self.pool = WorkerPool(name="p", observers=observers, **options)
-        self.budget = options["shutdown_timeout"]
+        self.options = {"job_timeout": None, "submit_timeout": 5.0, **options}
+        self.grace = options["cancel_grace"]
 
     def actor(self, name: str, act: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Let somebody act, in a task of their own, once the pool is open."""
@@ -89,6 +110,7 @@ class World:
         """Let somebody open the pool in an `async with`, stay in the block for a while, and leave it."""
 
         async def own() -> None:
+            left: tuple[float, float] | None = None
             try:
                 async with self.pool:
                     self.opened.set()
@@ -96,8 +118,10 @@ class World:
                         await asyncio.sleep(stay)
                         if error is not None:
                             raise error
-                    finally:
-                        self._closing = True
+                    except BaseException as leaving:
+                        left = self._begin_closing(None, at_once=not isinstance(leaving, Exception))
+                        raise
+                    left = self._begin_closing(None)
             except RuntimeError as refused:
                 # Cancelled, or closed by somebody, before it was open.
                 if not self.disturbed or not re.search("before it was open|or closed before", str(refused)):
@@ -105,23 +129,46 @@ class World:
             except (BareBoom, ValueError) as raised:
                 if raised is not error:
                     raise
+            finally:
+                if left is not None:
+                    self._end_closing("leaving the block", left, None)
             self.see_closed()
 
         self._cast.append(("owner", own))
 
     async def close(self, timeout: float | None = None) -> None:
         """Close the pool, and see whether that keeps its promises."""
-        began, blocked = self.loop.time(), self._blocked
-        self._closing = True
+        began = self._begin_closing(timeout)
         try:
             report = await self.pool.aclose(timeout=timeout)
         finally:
-            budget = self.budget if timeout is None else timeout
-            took = self.loop.time() - began - (self._blocked - blocked)
-            if took > budget + _A_LITTLE and not self.jittered:
-                self.violation(f"R13: aclose({timeout}) took {took:g} s")
+            self._end_closing(f"aclose({timeout})", began, timeout)
         self._reports.append(report)
         self.see_closed()
+
+    def _begin_closing(self, timeout: float | None, *, at_once: bool = False) -> tuple[float, float]:
+        """Note that the pool is being closed from now on, and by when what has to be done."""
+        now = self.loop.time()
+        budget = self.options["shutdown_timeout"] if timeout is None else timeout
+        self.grace = min(self.grace, budget)
+        self.bound = min(self.bound, now + budget)
+        self._closed_by = min(self._closed_by, now + budget)
+        self._cancel(now if at_once else now + budget - self.grace)
+        self._closers.add(asyncio.current_task())
+        return now, self.blocked
+
+    def _end_closing(self, what: str, began: tuple[float, float], timeout: float | None) -> None:
+        self._closers.discard(asyncio.current_task())
+        took = self.loop.time() - began[0] - (self.blocked - began[1])
+        budget = self.options["shutdown_timeout"] if timeout is None else timeout
+        if took > budget + A_LITTLE and not self.jittered:
+            self.violation(f"R13: {what} took {took:g} s")
+
+    def _cancel(self, at: float) -> None:
+        """Note that the pool has to begin to cancel at a time, and not before."""
+        self.cancel_from = min(self.cancel_from, at)
+        self._cancel_by = min(self._cancel_by, at)
+        self._closed_by = min(self._closed_by, at + self.grace)
 
     def see_closed(self) -> None:
         """See that the pool is what it has to be after closing."""
@@ -131,25 +178,47 @@ class World:
 
     async def submit(self, job: Job, **options: Any) -> JobHandle[Any]:
         """Submit a job, which sees the mark in its context that its submitter has left there."""
-        mark = next(self._marks)
-        MARK.set(mark)
-        return self._accepted(mark, await self.pool.submit(self._marked, job, mark, **options))
+        story = self._submitted(job, options)
+        patience = self.options["submit_timeout"]
+        began, blocked = self.loop.time(), self.blocked
+        try:
+            handle = await self.pool.submit(self._called, job, story, name=f"job {story.mark}", **options)
+        except PoolOverloaded as full:
+            waited = self.loop.time() - began
+            if full.reason != ("timeout" if patience else "full") or abs(full.waited - waited) > A_LITTLE:
+                self.violation(f"submit_timeout is {patience}, and after {waited:g} s: {full!r} ({full.reason})")
+            if waited < (patience or 0) - A_LITTLE:
+                self.violation(f"submit_timeout is {patience}, and submit() gave up after {waited:g} s")
+            raise
+        finally:
+            waited = self.loop.time() - began - (self.blocked - blocked)
+            if patience is not None and waited > patience + A_LITTLE and not self.jittered:
+                self.violation(f"submit_timeout is {patience}, and submit() waited for {waited:g} s")
+        return self._accepted(story, handle)
 
     def submit_nowait(self, job: Job, **options: Any) -> JobHandle[Any]:
         """Submit a job now or never."""
-        mark = next(self._marks)
-        MARK.set(mark)
-        return self._accepted(mark, self.pool.submit_nowait(self._marked, job, mark, **options))
+        story = self._submitted(job, options)
+        return self._accepted(story, self.pool.submit_nowait(self._called, job, story, name=f"job {story.mark}", **options))
 
     async def run(self, job: Job, **options: Any) -> None:
-        """Run a job, and see that the outcome is one that it can have."""
-        mark = next(self._marks)
-        MARK.set(mark)
+        """Run a job, and see that the outcome is one that it can have; and that it has ended, if this is cancelled."""
+        story = self._submitted(job, options)
+        task = asyncio.current_task()
+        self._runs[task] = story
         try:
-            result = await self.pool.run(self._marked, job, mark, **options)
+            result = await self.pool.run(self._called, job, story, name=f"job {story.mark}", **options)
         except (PoolError, *OWN_ERRORS):
             return
-        self.judge(mark, result)
+        except asyncio.CancelledError:
+            if story.handle is not None and not story.handle.done():
+                self.violation(f"R7: run() was cancelled, and did not wait for job {story.mark}")
+            raise
+        finally:
+            del self._runs[task]
+            story.off = True  # accepted or not, it is over
+        if result != story.mark:
+            self.violation(f"R7: job {story.mark} returned {result!r}")
 
     async def outcome(self, handle: JobHandle[Any]) -> None:
         """Await a job, and see that the outcome is one that it can have."""
@@ -166,34 +235,77 @@ class World:
             return
         if handle.state is not JobState.SUCCEEDED:
             self.violation(f"R1: job {handle.id} is {handle.state.name} and returned {result!r}")
-        if self._by_mark.get(result) is not handle:
+        if (story := self._stories.get(result)) is None or story.handle is not handle:
             self.violation(f"R7: the handle of job {handle.id} gave the result of another")
 
-    def judge(self, mark: int, result: object) -> None:
-        """See that a job returned its own mark."""
-        if result != mark:
-            self.violation(f"R7: job with mark {mark} returned {result!r}")
+    def _submitted(self, job: Job, options: dict[str, Any]) -> Story:
+        """Begin the story of a job that is about to be submitted."""
+        now = self.loop.time()
+        deadline = options.get("deadline")
+        parent = current_job()
+        if parent is not None and (story := self._stories.get(_mark_of(parent.name))) is not None and story.due < math.inf:
+            deadline = story.due if deadline is None else min(deadline, story.due)
+        timeout = options.get("timeout", self.options["job_timeout"])
+        mark = next(self._marks)
+        MARK.set(mark)
+        story = self._stories[mark] = Story(mark, nature_of(job), now, timeout, deadline, self.blocked)
+        return story
 
-    def _accepted(self, mark: int, handle: JobHandle[Any]) -> JobHandle[Any]:
-        self._by_mark[mark] = handle
-        self._pending.add(handle)
+    def _accepted(self, story: Story, handle: JobHandle[Any]) -> JobHandle[Any]:
+        story.handle, story.accepted_at = handle, self.loop.time()
+        self._pending[story.mark] = story
         return handle
 
-    def _marked(self, job: Job, mark: int) -> Awaitable[Any]:
-        if MARK.get() != mark:
-            self.violation(f"R4: a job sees the context of another: {MARK.get()} instead of {mark}")
-        MARK.set(-mark)
-        return job(self, mark)
+    def _called(self, job: Job, story: Story) -> Awaitable[Any]:
+        """Be the function of a job, which is called when it is started."""
+        if MARK.get() != story.mark:
+            self.violation(f"R4: a job sees the context of another: {MARK.get()} instead of {story.mark}")
+        MARK.set(-story.mark)
+        now = self.loop.time()
+        if story.deadline is not None and now >= story.deadline:
+            self.violation(f"R6: job {story.mark} was started at {now:g}, and its deadline was {story.deadline:g}")
+        if story.off:
+            self.violation(f"R7: job {story.mark} was started, and it had been cancelled before")
+        if self.pool.state not in {PoolState.OPEN, PoolState.DRAINING}:
+            self.violation(f"R12: job {story.mark} was started by a pool that is {self.pool.state.name}")
+        if story.handle is None and (handle := current_job()) is not None:  # it is that of a `run()`
+            self._accepted(story, handle)
+        story.started_at, story.blocked = now, self.blocked
+        try:
+            awaitable = job(self, story.mark)
+        except BaseException:
+            story.over = True
+            raise
+        return _live(story, awaitable)
+
+    def sees_cancellations(self, mark: int, number: int) -> None:
+        """Note that a co-operative job has seen so many more cancellations: 0 when it begins."""
+        story = self._stories[mark]
+        story.seen = (story.seen or 0) + number
+
+    def cancel_job(self, handle: JobHandle[Any]) -> None:
+        """Cancel a job by its handle."""
+        story = self._stories[_mark_of(handle.name)]
+        story.ask(self.loop.time())
+        if handle.cancel():
+            story.off = True
+
+    def cancel_jobs(self) -> None:
+        """Cancel all jobs by their handles."""
+        for handle in self.handles:
+            self.cancel_job(handle)
 
     def block(self, seconds: float) -> None:
         """Block the loop."""
         self.loop.block(seconds)
-        self._blocked += seconds
+        self.blocked += seconds
+        self._closed_by += seconds
+        self._stalled_to = self.loop.time()
 
     @property
     def handles(self) -> list[JobHandle[Any]]:
         """All handles there have been."""
-        return list(self._by_mark.values())
+        return [story.handle for story in self._stories.values() if story.handle is not None]
 
     @property
     def jittered(self) -> bool:
@@ -215,9 +327,10 @@ class World:
         """Return an actor's task."""
         return next(actor for actor in self.actors if actor.get_name() == name)
 
-    def cancel(self, name: str) -> None:
+    def cancel(self, actor: asyncio.Task[Any]) -> None:
         """Cancel an actor."""
-        self.find(name).cancel()
+        self._note_cancel(actor)
+        actor.cancel()
 
     def at(self, when: float, call: Callable[[], object]) -> None:
         """Have something happen at a time, unless everybody has gone by then."""
@@ -231,23 +344,20 @@ class World:
 
     def check(self) -> None:
         """See that what must hold at every instant holds now."""
-        stats = self.pool.stats()
-        self._check_books(stats)
-        for handle in [handle for handle in self._pending if handle.done()]:
-            self._pending.discard(handle)
-            self._ended[handle] = handle.state
-        for handle, state in self._ended.items():
-            if handle.state is not state:
-                self.violation(f"R1: job {handle.id} was {state.name} and is {handle.state.name} now")
-        if stats.state is PoolState.CLOSED and self._pending:
-            self.violation(f"R1: closed, and these have not ended: {self._pending}")
-        if self._closing and stats.state is PoolState.OPEN:
+        stats, now = self.pool.stats(), self.loop.time()
+        if stats != self._last:
+            self._last = stats
+            self._check_books(stats)
+            self._check_closing(stats, now)
+            self._check_ends(stats, now)
+        if self._cancel_by < now - A_LITTLE or self._closed_by < now - A_LITTLE:
+            self._check_bounds(stats, now)
+        if stats.waiting and stats.state is PoolState.OPEN and self.loop.idle:
+            full = stats.queued == stats.queue_size if stats.queue_size else stats.running == stats.max_workers
+            if not full:
+                self.violation(f"R3: there is room, and submitters wait for ever: {stats}")
+        if self._closers and stats.state is PoolState.OPEN:
             self.violation("R10: aclose() has been called, and intake is still open")
-        if stats.state not in {PoolState.NEW, PoolState.OPEN}:
-            if self._final_accepted is None:
-                self._final_accepted = stats.accepted
-            elif stats.accepted != self._final_accepted:
-                self.violation("R10: a job was accepted after intake had been closed")
         if self._violations:
             raise Violation("; ".join(self._violations))
 
@@ -258,16 +368,99 @@ class World:
             self.violation(f"R2: out of bounds: {stats}")
         if stats.queued and stats.running < stats.max_workers and stats.state is not PoolState.CANCELLING:
             self.violation(f"R2: a worker idles while jobs wait: {stats}")
-        if stats.waiting and stats.state is PoolState.OPEN and self.loop.idle:
-            full = stats.queued == stats.queue_size if stats.queue_size else stats.running == stats.max_workers
-            if not full:
-                self.violation(f"R3: there is room, and submitters wait for ever: {stats}")
+
+    def _check_closing(self, stats: PoolStats, now: float) -> None:
+        if stats.state in {PoolState.NEW, PoolState.OPEN}:
+            return
+        if self._final_accepted is None:
+            self._final_accepted = stats.accepted
+        elif stats.accepted != self._final_accepted:
+            self.violation("R10: a job was accepted after intake had been closed")
+        if stats.state is not PoolState.DRAINING and self.cancelling_at == math.inf:
+            self.cancelling_at = now
+            if stats.state is PoolState.CANCELLING and now < self.cancel_from - A_LITTLE:
+                self.violation(f"R11: jobs are cancelled {self.cancel_from - now:g} s before the drain is over")
+
+    def _check_ends(self, stats: PoolStats, now: float) -> None:
+        """See that what has ended stays as it is, and what has just ended was to end like that."""
+        for handle, state in self._ended.items():
+            if handle.state is not state:
+                self.violation(f"R1: job {handle.id} was {state.name} and is {handle.state.name} now")
+        for story in tuple(self._pending.values()):
+            handle = story.handle
+            if handle is not None and handle.done():
+                del self._pending[story.mark]
+                self._ended[handle] = handle.state
+                story.ended_at = now
+                self._violations += judge_end(self, story)
+        if stats.state is PoolState.CLOSED and self._pending:
+            self.violation(f"R1: closed, and these have not ended: {[story.handle for story in self._pending.values()]}")
+
+    def _check_bounds(self, stats: PoolStats, now: float) -> None:
+        """See that what has to be done by now is done, unless the loop has just been blocked or the clock runs ahead."""
+        if stats.state is PoolState.CLOSED or now <= self._stalled_to + A_LITTLE or self.jittered:
+            return
+        if self._cancel_by < now - A_LITTLE and stats.state is not PoolState.CANCELLING and (stats.queued or stats.running):
+            self.violation(f"R12, R16: jobs were to be cancelled {now - self._cancel_by:g} s ago: {stats}")
+        if self._closed_by < now - A_LITTLE:
+            self.violation(f"R13: the pool was to be closed {now - self._closed_by:g} s ago: {stats}")
+
+    # What comes from nowhere --------------------------------------------------------------------------------------------
+
+    def _look_out(self) -> None:
+        """See to it that what comes from nowhere is noted: who is cancelled by it."""
+        intervene = self.loop.intervene
+        if intervene is None or not self._faults:
+            return
+
+        def intervene_and_note() -> None:
+            if self.loop.steps not in self._faults:
+                intervene()
+                return
+            self.disturbed = True
+            self._cancelling = {task: task.cancelling() for task in self.loop.tasks().values()}
+            intervene()
+            self._note_cancels()
+
+        self.loop.intervene = intervene_and_note
+
+    def _acting(self, act: Callable[[], object]) -> Callable[[], None]:
+        """Return an action from nowhere, which is the pool's doing if it cancels somebody."""
+
+        def acting() -> None:
+            self._note_cancels()
+            act()
+            self._cancelling = {task: task.cancelling() for task in self.loop.tasks().values()}
+
+        return acting
+
+    def _note_cancels(self) -> None:
+        for task, times in self._cancelling.items():
+            for _ in range(task.cancelling() - times):
+                self._note_cancel(task)
+
+    def _note_cancel(self, task: asyncio.Task[Any]) -> None:
+        """Note that a task is cancelled by somebody else than the pool, and what the pool has to do, or may do, then."""
+        now = self.loop.time()
+        if task in self.actors:
+            if task in self._closers:
+                self._cancel(now)
+            elif task.get_name() == "owner":  # perhaps while it opens the pool
+                self.cancel_from = min(self.cancel_from, now)
+            elif task in self._runs:
+                self._runs[task].ask(now)
+        elif (story := self._stories.get(_mark_of(task.get_name()))) is not None:
+            story.touch(now)
+        elif task is not self._main:
+            self.strangers_hit += 1
+            self.cancel_from = min(self.cancel_from, now)  # it may have been the supervisor
 
     # A run --------------------------------------------------------------------------------------------------------------
 
     async def play(self) -> None:
         """Let everybody act until all are done; then see what is left."""
         self.begin()
+        self._look_out()
         for name, act in self._cast:
             self.join(name, act())
             if name == "owner":
@@ -280,11 +473,11 @@ class World:
             "close": lambda: self.join("closer from nowhere", self.close()),
             "close-now": lambda: self.join("closer from nowhere", self.close(0)),
             "close-intake": self.close_intake,
-            "cancel-handles": lambda: [handle.cancel() for handle in self.handles],
+            "cancel-handles": self.cancel_jobs,
             "raise-in-observer": self.watcher.raise_next,
             "block": lambda: self.block(1.0),
         }
-        self.loop.actions.update(actions)
+        self.loop.actions.update({name: self._acting(act) for name, act in actions.items()})
         self.loop.after_step = self.check
 
     async def finish(self) -> None:
@@ -355,20 +548,8 @@ class World:
                 self.violation(f"R17: tasks are left: {left}")
             if timers := self.loop.timers():
                 self.violation(f"R17: timers are left: {timers}")
-        for mark, seen in self.cancellations.items():
-            self._judge_cancellations(mark, seen)
-
-    def _judge_cancellations(self, mark: int, seen: int) -> None:
-        if self.jittered:  # its grace may have been over before it could take the step in which it is told
-            return
-        handle = self._by_mark.get(mark)
-        if seen > (3 if self.disturbed else 1):
-            self.violation(f"R7: a co-operative job was cancelled {seen} times")
-        told = {JobState.CANCELLED, JobState.TIMED_OUT}
-        if not self.loop.deviations:  # else a grace of nothing may be over before the step in which it is told
-            told.add(JobState.ABANDONED)
-        if handle is not None and handle.state in told and not seen:
-            self.violation(f"R12: job {handle.id} is {handle.state.name}, and was never told")
+        for story in self._stories.values():
+            self._violations += judge_reaction(self, story)
 
     def _judge_silence(self) -> None:
         """See what is left when even the strays have ended."""
@@ -380,69 +561,15 @@ class World:
         self.watcher.judge(stats)
 
 
-class Watcher(Observer):
-    """An observer that writes down each job's history, and raises when it is told to."""
+def _mark_of(name: str) -> int:
+    """Return the mark of the job that has this name, and whose task has; 0: none has."""
+    kind, _, mark = name.partition(" ")
+    return int(mark) if kind == "job" and mark.isdecimal() else 0
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._histories: dict[int, str] = {}
-        self._last_started = 0
-        self._raise_next = False
-        self._dropped = False
-        self.meddled_with = False
 
-    def raise_next(self) -> None:
-        """Raise when called next, after which the pool calls no more."""
-        self._raise_next = True
-
-    def _note(self, event: JobAccepted | JobStarted | JobEnded | StrayEnded, letter: str) -> None:
-        self._histories[event.id] = self._histories.get(event.id, "") + letter
-        self._maybe_raise()
-
-    def _maybe_raise(self) -> None:
-        if self._dropped:
-            self._world.violation("R19: an observer that had raised was called again")
-        if self._raise_next:
-            self._dropped = True
-            raise RuntimeError("an observer's bug")
-
-    def job_accepted(self, event: JobAccepted, /) -> None:
-        """Note it."""
-        self._note(event, "A")
-
-    def job_started(self, event: JobStarted, /) -> None:
-        """Note it, and see that jobs start in the order in which they were accepted."""
-        if event.id < self._last_started and not self.meddled_with:
-            self._world.violation(f"R3: job {event.id} started after job {self._last_started}")
-        self._last_started = event.id
-        self._note(event, "S")
-
-    def job_ended(self, event: JobEnded, /) -> None:
-        """Note it."""
-        self._note(event, "E")
-
-    def stray_ended(self, event: StrayEnded, /) -> None:
-        """Note it."""
-        self._note(event, "X")
-
-    def submit_refused(self, event: SubmitRefused, /) -> None:
-        """Raise if told to."""
-        self._maybe_raise()
-
-    def pool_moved(self, event: PoolMoved, /) -> None:
-        """Raise if told to."""
-        self._maybe_raise()
-
-    def judge(self, stats: PoolStats) -> None:
-        """See that every job came to one end, and had been accepted."""
-        if self._dropped or not self._histories:
-            return
-        histories = {number: "".join(sorted(letters)) for number, letters in self._histories.items()}
-        if not self.meddled_with:
-            histories = self._histories
-        if wrong := {
-            number: history for number, history in histories.items() if history not in {"AE", "ASE", "ASEX", "AES", "AESX"}
-        }:
-            self._world.violation(f"R1: histories that cannot be: {wrong}")
-        if len(self._histories) != stats.accepted:
-            self._world.violation(f"R19: {stats.accepted} jobs were accepted, observers heard of {len(self._histories)}")
+async def _live(story: Story, awaitable: Awaitable[Any]) -> Any:
+    """Be a job, and note its end."""
+    try:
+        return await awaitable
+    finally:
+        story.over = True
