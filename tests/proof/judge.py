@@ -25,20 +25,23 @@ from typing import TYPE_CHECKING, Any
 
 from weirpool import JobCancelled, JobState, JobTimeout
 
-from .jobs import Nature
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from weirpool import JobHandle
 
+    from .jobs import Nature
     from .world import World
 
 __all__ = ["A_LITTLE", "Story", "judge_end", "judge_reaction"]
 
 A_LITTLE = 1e-6
 A_MOMENT = 0.0015  # seconds: by so much the pool may be late in finding out that a deadline was passed, in a shuffled order
-_ERRORS = {JobState.CANCELLED: (JobCancelled,), JobState.TIMED_OUT: (JobTimeout,), JobState.ABANDONED: (JobCancelled, JobTimeout)}
+_ERRORS = {
+    JobState.CANCELLED: (JobCancelled,),
+    JobState.TIMED_OUT: (JobTimeout,),
+    JobState.ABANDONED: (JobCancelled, JobTimeout),
+}
 
 
 @dataclass(eq=False, slots=True)
@@ -144,7 +147,7 @@ class _Case:
         error, state, nature = self.error, self.state, self.story.nature
         reason = "deadline" if isinstance(error, JobTimeout) else error.reason if isinstance(error, JobCancelled) else None
         if reason is not None:
-            possible = set(self.likely)
+            possible = self.likely & ({"deadline"} if isinstance(error, JobTimeout) else {"cancel", "shutdown"})
             if state is JobState.CANCELLED and (nature.ends is None or nature.ends is JobState.CANCELLED):
                 possible.add("self")
             if self.hit:
@@ -154,7 +157,7 @@ class _Case:
         elif self.likely == {"deadline"} and self.now > self.first + A_LITTLE and not self.vague:
             yield f"R6: {state.name} {self.now - self.first:g} s after its time was over"
         if reason == "shutdown" and self.now < self.world.cancel_from - A_LITTLE:
-            yield f"R11: cancelled by the shutdown {self.world.cancel_from - self.now:g} s before the drain is over"
+            yield f"R11: cancelled by the shutdown, at {self.now:g} instead of {self.world.cancel_from:g}"
 
     def _judge_nature(self) -> Iterator[str]:
         """See that it came to the end that is in its nature, if that came first, or else to that of what did."""
@@ -183,7 +186,7 @@ class _Case:
             if now > self.first + world.options["cancel_grace"] + slack:
                 yield f"R8: abandoned {now - self.first:g} s after {sorted(self.likely)}"
             if now < min(self.first + world.grace, world.bound) - A_LITTLE:
-                yield f"R12: abandoned {now - self.first:g} s after {sorted(self.likely)}, which is no grace of {world.grace:g}"
+                yield f"R12: abandoned {now - self.first:g} s after {sorted(self.likely)}, before the end of its grace"
         elif self.causes:
             reacts = 0.0 if story.started_at is None else self.reacts
             if reacts is not None and story.nature.ends is not None and now > self.first + reacts + A_LITTLE:
@@ -206,7 +209,9 @@ def judge_reaction(world: World, story: Story) -> Iterator[str]:
     """Say what is wrong with how a job was told to end, which it counted."""
     if world.jittered or story.seen is None:  # its grace may have been over before the step in which it is told
         return
-    if story.seen > 1 + story.touched + max(0, world.strangers_hit - 1):
+    # The supervisor passes its first cancellation on to nobody. When all but the strays have ended, it does, to these.
+    passed_on = world.strangers_hit - (0 if story.handle is not None and story.handle.state is JobState.ABANDONED else 1)
+    if story.seen > 1 + story.touched + max(0, passed_on):
         yield f"R7: a co-operative job was cancelled {story.seen} times (job {story.mark})"
     told = {JobState.CANCELLED, JobState.TIMED_OUT}
     if not world.loop.deviations:  # else a grace of nothing may be over before the step in which it is told

@@ -504,11 +504,32 @@ def awaiters(world: World) -> None:
         await world.outcome(handle)
 
     world.actor("submitter", share)
-    for index in range(6):
+    crowd = 100 if world.seed % 50 == 49 else 6  # a hundred take long
+    for index in range(crowd):
         world.actor(f"awaiter {index}", wait, dice.choice([0.0, 0.1, 0.3, 0.5]), dice.choice(["wait", "await"]))
-    for _ in range(2):
-        victim = f"awaiter {dice.randrange(6)}"
+    for _ in range(crowd // 3):
+        victim = f"awaiter {dice.randrange(crowd)}"
         world.actor("canceller", later, world, dice.choice([0.1, 0.3]), lambda victim=victim: world.cancel(world.find(victim)))
+
+
+@scenario
+def callers(world: World) -> None:
+    """17: some of those who call `run()` are cancelled, which cancels their jobs, and they wait for these."""
+    dice = world.dice
+    any_pool(world, max_workers=dice.choice([1, 2]), submit_timeout=dice.choice([None, 0.5]), shutdown_timeout=6.0)
+    world.owner(2.0)
+    kinds = [ok(1.0), cooperative(2.0), tidy(2.0), swallows(1), stubborn, KINDS["group"]]
+    for index in range(4):
+        world.actor(f"caller {index}", client_of_run, world, dice.choice(kinds))
+    for delay in (0.0, 0.1, 0.5):
+        victim = f"caller {dice.randrange(4)}"
+        world.actor("canceller", later, world, delay, lambda victim=victim: world.cancel(world.find(victim)))
+
+
+async def client_of_run(world: World, kind: Job) -> None:
+    """Have one job run."""
+    with suppress(PoolError):
+        await world.run(kind)
 
 
 @scenario
@@ -524,7 +545,7 @@ def stall(world: World) -> None:
 
 @scenario
 def fairness(world: World) -> None:
-    """23: a storm of `submit_nowait` overtakes nobody who waits."""
+    """23: a storm of `submit_nowait`, a thousand for one that waits, overtakes nobody who waits."""
     dice = world.dice
     any_pool(world, submit_timeout=None, shutdown_timeout=6.0, job_timeout=None)
     world.owner(2.0)
@@ -534,27 +555,35 @@ def fairness(world: World) -> None:
     async def polite() -> None:
         for _ in range(2):
             ticket = next(asked)
+            before = world.pool.stats()
             try:
                 handle = await world.submit(ok(0.1))
             except PoolError:
                 return
             accepted[ticket] = handle.id
-            if world.in_stock_order and any((t < ticket) is not (i < handle.id) for t, i in accepted.items() if t != ticket):
+            if not world.in_stock_order:
+                continue
+            if any((t < ticket) is not (i < handle.id) for t, i in accepted.items() if t != ticket):
                 world.violation(f"R3: submitters got room out of order: {accepted}")
+            frees = world.pool.stats().ended - before.ended
+            if frees > before.waiting + before.queue_size + 1:
+                world.violation(f"R3: behind {before.waiting} others, a submitter got room only after {frees} jobs had ended")
 
     async def storm() -> None:
         for _ in range(10):
             await asyncio.sleep(dice_of_storm.choice([0, 0, 0.05]))
-            waiting = world.pool.stats().waiting
-            try:
-                world.submit_nowait(ok(0.1))
-            except PoolOverloaded:
-                continue
-            except PoolError:
-                return
-            if waiting:
-                world.violation("R3: submit_nowait overtook a submitter who waits")
+            for _ in range(burst):
+                waiting = world.pool.stats().waiting
+                try:
+                    world.submit_nowait(ok(0.1))
+                except PoolOverloaded:
+                    continue
+                except PoolError:
+                    return
+                if waiting:
+                    world.violation("R3: submit_nowait overtook a submitter who waits")
 
+    burst = 600 if world.seed % 50 == 49 else 1  # of which six wait
     dice_of_storm = random.Random(dice.random())
     for index in range(3):
         world.actor(f"polite {index}", polite)

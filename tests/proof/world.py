@@ -379,7 +379,7 @@ class World:
         if stats.state is not PoolState.DRAINING and self.cancelling_at == math.inf:
             self.cancelling_at = now
             if stats.state is PoolState.CANCELLING and now < self.cancel_from - A_LITTLE:
-                self.violation(f"R11: jobs are cancelled {self.cancel_from - now:g} s before the drain is over")
+                self.violation(f"R11: jobs are cancelled, at {now:g} instead of {self.cancel_from:g}")
 
     def _check_ends(self, stats: PoolStats, now: float) -> None:
         """See that what has ended stays as it is, and what has just ended was to end like that."""
@@ -387,10 +387,9 @@ class World:
             if handle.state is not state:
                 self.violation(f"R1: job {handle.id} was {state.name} and is {handle.state.name} now")
         for story in tuple(self._pending.values()):
-            handle = story.handle
-            if handle is not None and handle.done():
+            if story.handle is not None and story.handle.done():
                 del self._pending[story.mark]
-                self._ended[handle] = handle.state
+                self._ended[story.handle] = story.handle.state
                 story.ended_at = now
                 self._violations += judge_end(self, story)
         if stats.state is PoolState.CLOSED and self._pending:
