@@ -119,8 +119,8 @@ class Profile:
 def push(first_seed: int = 0) -> list[Profile]:
     """Return what every push runs."""
     seeds = range(first_seed, first_seed + 300)
-    wrapped = Profile(seeds[:10], every_fault=1, tasks="wrapped/", faulty=("close_full", "same_tick", "stubborn_jobs"))
-    return [Profile(seeds, every_fault=2, pairs=50), wrapped]
+    wrapped = Profile(seeds[:10], every_fault=1, tasks="wrapped/", faulty=("errors", "same_tick", "stubborn_jobs"))
+    return [Profile(seeds, every_fault=2, pairs=25), wrapped]
 
 
 def cases(profile: Profile, scenarios: Collection[str] = ()) -> Iterator[Case]:

@@ -1,7 +1,6 @@
-"""The world of a scenario: one pool, those who use it, and the oracle that looks at it after every step.
+"""The world of a scenario: one pool, those who use it, and what is known of what happened to them.
 
-What the oracle says is a promise of the design, by its number. It knows the pool by its public names only. What is judged of
-single jobs is in `judge`.
+What the oracle says of that is a promise of the design, by its number. It knows the pool by its public names only.
 """
 
 from __future__ import annotations
@@ -19,24 +18,22 @@ from weirpool import JobCancelled, JobHandle, JobState, PoolError, PoolOverloade
 from weirpool.testing import ADVANCE, DeterministicLoop
 
 from .jobs import OWN_ERRORS, BareBoom, nature_of
-from .judge import A_LITTLE, Story, judge_end, judge_reaction
+from .judge import A_LITTLE, Story
+from .nowhere import Nowhere
+from .oracle import Oracle
 from .watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 
-    from weirpool import PoolStats, ShutdownReport
+    from weirpool import ShutdownReport
     from weirpool.events import Observer
 
     from .jobs import Job
 
-__all__ = ["Violation", "World"]
+__all__ = ["World"]
 
 MARK: ContextVar[int] = ContextVar("MARK", default=0)
-
-
-class Violation(AssertionError):
-    """A promise was not kept."""
 
 
 class World:
@@ -51,41 +48,37 @@ class World:
         self.seed = seed
         self.dice = random.Random(seed)
         self.loop = DeterministicLoop.running()
-        self.disturbed = False  # whether anything has happened from nowhere
         self.pool: WorkerPool
         self.other_pools: list[WorkerPool] = []
         self.options: dict[str, Any] = {}
         self.opened = asyncio.Event()
         self.released = asyncio.Event()
         self.watcher = Watcher(self)
+        self.oracle = Oracle(self)
         self._marks = itertools.count(1)
-        self._stories: dict[int, Story] = {}  # of the jobs that were submitted, by mark
-        self._pending: dict[int, Story] = {}  # of those that have not ended
-        self._ended: dict[JobHandle[Any], JobState] = {}
+        self.stories: dict[int, Story] = {}  # of the jobs that were submitted, by mark
+        self.pending: dict[int, Story] = {}  # of those that have not ended
         self.actors: list[asyncio.Task[Any]] = []
         self._cast: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
-        self._reports: list[ShutdownReport] = []
-        self._violations: list[str] = []
+        self.reports: list[ShutdownReport] = []
+        self.violations: list[str] = []
         self._gates: list[asyncio.Future[int]] = []
         self._plans: list[asyncio.TimerHandle] = []
         self._main = asyncio.current_task()
-        self._last: PoolStats | None = None
         # What has been done from nowhere, and to whom.
-        self._faults = faults
-        self._cancelling: dict[asyncio.Task[Any], int] = {}
+        self._nowhere = Nowhere(self.loop, faults, self._note_cancel)
         self.strangers_hit = 0  # how often tasks were cancelled that are neither the world's nor jobs of the pool
         self.blocked = 0.0  # for how long the loop has been blocked
-        self._stalled_to = -math.inf  # the end of the last time
+        self.stalled_to = -math.inf  # the end of the last time
         # How the pool is being closed.
         self.grace = 0.0  # the shortest that it can give
         self.bound = math.inf  # when it has to be closed, if nothing blocks the loop
         self.cancelling_at = math.inf  # when it began to cancel
         self.cancel_from = math.inf  # before that it must not
-        self._cancel_by = math.inf  # and by then it must
-        self._closed_by = math.inf
-        self._closers: set[asyncio.Task[Any] | None] = set()  # who is in `aclose()`, or leaves the block
+        self.cancel_by = math.inf  # and by then it must
+        self.closed_by = math.inf
+        self.closers: set[asyncio.Task[Any] | None] = set()  # who is in `aclose()`, or leaves the block
         self._runs: dict[asyncio.Task[Any] | None, Story] = {}  # who is in `run()`
-        self._final_accepted: int | None = None
 
     # What scenarios are made of -----------------------------------------------------------------------------------------
 
@@ -143,7 +136,7 @@ class World:
             report = await self.pool.aclose(timeout=timeout)
         finally:
             self._end_closing(f"aclose({timeout})", began, timeout)
-        self._reports.append(report)
+        self.reports.append(report)
         self.see_closed()
 
     def _begin_closing(self, timeout: float | None, *, at_once: bool = False) -> tuple[float, float]:
@@ -152,13 +145,13 @@ class World:
         budget = self.options["shutdown_timeout"] if timeout is None else timeout
         self.grace = min(self.grace, budget)
         self.bound = min(self.bound, now + budget)
-        self._closed_by = min(self._closed_by, now + budget)
+        self.closed_by = min(self.closed_by, now + budget)
         self._cancel(now if at_once else now + budget - self.grace)
-        self._closers.add(asyncio.current_task())
+        self.closers.add(asyncio.current_task())
         return now, self.blocked
 
     def _end_closing(self, what: str, began: tuple[float, float], timeout: float | None) -> None:
-        self._closers.discard(asyncio.current_task())
+        self.closers.discard(asyncio.current_task())
         took = self.loop.time() - began[0] - (self.blocked - began[1])
         budget = self.options["shutdown_timeout"] if timeout is None else timeout
         if took > budget + A_LITTLE and not self.jittered:
@@ -167,8 +160,8 @@ class World:
     def _cancel(self, at: float) -> None:
         """Note that the pool has to begin to cancel at a time, and not before."""
         self.cancel_from = min(self.cancel_from, at)
-        self._cancel_by = min(self._cancel_by, at)
-        self._closed_by = min(self._closed_by, at + self.grace)
+        self.cancel_by = min(self.cancel_by, at)
+        self.closed_by = min(self.closed_by, at + self.grace)
 
     def see_closed(self) -> None:
         """See that the pool is what it has to be after closing."""
@@ -235,7 +228,7 @@ class World:
             return
         if handle.state is not JobState.SUCCEEDED:
             self.violation(f"R1: job {handle.id} is {handle.state.name} and returned {result!r}")
-        if (story := self._stories.get(result)) is None or story.handle is not handle:
+        if (story := self.stories.get(result)) is None or story.handle is not handle:
             self.violation(f"R7: the handle of job {handle.id} gave the result of another")
 
     def _submitted(self, job: Job, options: dict[str, Any]) -> Story:
@@ -243,17 +236,17 @@ class World:
         now = self.loop.time()
         deadline = options.get("deadline")
         parent = current_job()
-        if parent is not None and (story := self._stories.get(_mark_of(parent.name))) is not None and story.due < math.inf:
+        if parent is not None and (story := self.stories.get(_mark_of(parent.name))) is not None and story.due < math.inf:
             deadline = story.due if deadline is None else min(deadline, story.due)
         timeout = options.get("timeout", self.options["job_timeout"])
         mark = next(self._marks)
         MARK.set(mark)
-        story = self._stories[mark] = Story(mark, nature_of(job), now, timeout, deadline, self.blocked)
+        story = self.stories[mark] = Story(mark, nature_of(job), now, timeout, deadline, self.blocked)
         return story
 
     def _accepted(self, story: Story, handle: JobHandle[Any]) -> JobHandle[Any]:
         story.handle, story.accepted_at = handle, self.loop.time()
-        self._pending[story.mark] = story
+        self.pending[story.mark] = story
         return handle
 
     def _called(self, job: Job, story: Story) -> Awaitable[Any]:
@@ -280,12 +273,12 @@ class World:
 
     def sees_cancellations(self, mark: int, number: int) -> None:
         """Note that a co-operative job has seen so many more cancellations: 0 when it begins."""
-        story = self._stories[mark]
+        story = self.stories[mark]
         story.seen = (story.seen or 0) + number
 
     def cancel_job(self, handle: JobHandle[Any]) -> None:
         """Cancel a job by its handle."""
-        story = self._stories[_mark_of(handle.name)]
+        story = self.stories[_mark_of(handle.name)]
         story.ask(self.loop.time())
         if handle.cancel():
             story.off = True
@@ -299,13 +292,18 @@ class World:
         """Block the loop."""
         self.loop.block(seconds)
         self.blocked += seconds
-        self._closed_by += seconds
-        self._stalled_to = self.loop.time()
+        self.closed_by += seconds
+        self.stalled_to = self.loop.time()
 
     @property
     def handles(self) -> list[JobHandle[Any]]:
         """All handles there have been."""
-        return [story.handle for story in self._stories.values() if story.handle is not None]
+        return [story.handle for story in self.stories.values() if story.handle is not None]
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether anything has happened from nowhere."""
+        return self._nowhere.happened
 
     @property
     def jittered(self) -> bool:
@@ -338,117 +336,19 @@ class World:
 
     def violation(self, what: str) -> None:
         """Note that a promise was broken; the run ends with this step."""
-        self._violations.append(what)
-
-    # The oracle ---------------------------------------------------------------------------------------------------------
-
-    def check(self) -> None:
-        """See that what must hold at every instant holds now."""
-        stats, now = self.pool.stats(), self.loop.time()
-        if stats != self._last:
-            self._last = stats
-            self._check_books(stats)
-            self._check_closing(stats, now)
-            self._check_ends(stats, now)
-        if self._cancel_by < now - A_LITTLE or self._closed_by < now - A_LITTLE:
-            self._check_bounds(stats, now)
-        if stats.waiting and stats.state is PoolState.OPEN and self.loop.idle:
-            full = stats.queued == stats.queue_size if stats.queue_size else stats.running == stats.max_workers
-            if not full:
-                self.violation(f"R3: there is room, and submitters wait for ever: {stats}")
-        if self._closers and stats.state is PoolState.OPEN:
-            self.violation("R10: aclose() has been called, and intake is still open")
-        if self._violations:
-            raise Violation("; ".join(self._violations))
-
-    def _check_books(self, stats: PoolStats) -> None:
-        if stats.accepted != stats.ended + stats.queued + stats.running or stats.strays > stats.abandoned:
-            self.violation(f"R1: the books do not balance: {stats}")
-        if not (0 <= stats.running <= stats.max_workers and 0 <= stats.queued <= stats.queue_size):
-            self.violation(f"R2: out of bounds: {stats}")
-        if stats.queued and stats.running < stats.max_workers and stats.state is not PoolState.CANCELLING:
-            self.violation(f"R2: a worker idles while jobs wait: {stats}")
-
-    def _check_closing(self, stats: PoolStats, now: float) -> None:
-        if stats.state in {PoolState.NEW, PoolState.OPEN}:
-            return
-        if self._final_accepted is None:
-            self._final_accepted = stats.accepted
-        elif stats.accepted != self._final_accepted:
-            self.violation("R10: a job was accepted after intake had been closed")
-        if stats.state is not PoolState.DRAINING and self.cancelling_at == math.inf:
-            self.cancelling_at = now
-            if stats.state is PoolState.CANCELLING and now < self.cancel_from - A_LITTLE:
-                self.violation(f"R11: jobs are cancelled, at {now:g} instead of {self.cancel_from:g}")
-
-    def _check_ends(self, stats: PoolStats, now: float) -> None:
-        """See that what has ended stays as it is, and what has just ended was to end like that."""
-        for handle, state in self._ended.items():
-            if handle.state is not state:
-                self.violation(f"R1: job {handle.id} was {state.name} and is {handle.state.name} now")
-        for story in tuple(self._pending.values()):
-            if story.handle is not None and story.handle.done():
-                del self._pending[story.mark]
-                self._ended[story.handle] = story.handle.state
-                story.ended_at = now
-                self._violations += judge_end(self, story)
-        if stats.state is PoolState.CLOSED and self._pending:
-            self.violation(f"R1: closed, and these have not ended: {[story.handle for story in self._pending.values()]}")
-
-    def _check_bounds(self, stats: PoolStats, now: float) -> None:
-        """See that what has to be done by now is done, unless the loop has just been blocked or the clock runs ahead."""
-        if stats.state is PoolState.CLOSED or now <= self._stalled_to + A_LITTLE or self.jittered:
-            return
-        if self._cancel_by < now - A_LITTLE and stats.state is not PoolState.CANCELLING and (stats.queued or stats.running):
-            self.violation(f"R12, R16: jobs were to be cancelled {now - self._cancel_by:g} s ago: {stats}")
-        if self._closed_by < now - A_LITTLE:
-            self.violation(f"R13: the pool was to be closed {now - self._closed_by:g} s ago: {stats}")
-
-    # What comes from nowhere --------------------------------------------------------------------------------------------
-
-    def _look_out(self) -> None:
-        """See to it that what comes from nowhere is noted: who is cancelled by it."""
-        intervene = self.loop.intervene
-        if intervene is None or not self._faults:
-            return
-
-        def intervene_and_note() -> None:
-            if self.loop.steps not in self._faults:
-                intervene()
-                return
-            self.disturbed = True
-            self._cancelling = {task: task.cancelling() for task in self.loop.tasks().values()}
-            intervene()
-            self._note_cancels()
-
-        self.loop.intervene = intervene_and_note
-
-    def _acting(self, act: Callable[[], object]) -> Callable[[], None]:
-        """Return an action from nowhere, which is the pool's doing if it cancels somebody."""
-
-        def acting() -> None:
-            self._note_cancels()
-            act()
-            self._cancelling = {task: task.cancelling() for task in self.loop.tasks().values()}
-
-        return acting
-
-    def _note_cancels(self) -> None:
-        for task, times in self._cancelling.items():
-            for _ in range(task.cancelling() - times):
-                self._note_cancel(task)
+        self.violations.append(what)
 
     def _note_cancel(self, task: asyncio.Task[Any]) -> None:
         """Note that a task is cancelled by somebody else than the pool, and what the pool has to do, or may do, then."""
         now = self.loop.time()
         if task in self.actors:
-            if task in self._closers:
+            if task in self.closers:
                 self._cancel(now)
             elif task.get_name() == "owner":  # perhaps while it opens the pool
                 self.cancel_from = min(self.cancel_from, now)
             elif task in self._runs:
                 self._runs[task].ask(now)
-        elif (story := self._stories.get(_mark_of(task.get_name()))) is not None:
+        elif (story := self.stories.get(_mark_of(task.get_name()))) is not None:
             story.touch(now)
         elif task is not self._main:
             self.strangers_hit += 1
@@ -459,7 +359,7 @@ class World:
     async def play(self) -> None:
         """Let everybody act until all are done; then see what is left."""
         self.begin()
-        self._look_out()
+        self._nowhere.look_out()
         for name, act in self._cast:
             self.join(name, act())
             if name == "owner":
@@ -476,8 +376,8 @@ class World:
             "raise-in-observer": self.watcher.raise_next,
             "block": lambda: self.block(1.0),
         }
-        self.loop.actions.update({name: self._acting(act) for name, act in actions.items()})
-        self.loop.after_step = self.check
+        self.loop.actions.update({name: self._nowhere.action(act) for name, act in actions.items()})
+        self.loop.after_step = self.oracle.check
 
     async def finish(self) -> None:
         """Wait until everybody is done; then see what is left."""
@@ -485,8 +385,8 @@ class World:
         for plan in self._plans:
             plan.cancel()
         for actor in self.actors:
-            self._judge_actor(actor)
-        self._judge_end()
+            self.oracle.judge_actor(actor)
+        self.oracle.judge_end()
         self.released.set()
         for gate in self._gates:
             if not gate.done():
@@ -494,8 +394,8 @@ class World:
         await self._until(lambda: len(self.loop.tasks()) == 1)
         for _ in range(3):  # whatever is due now
             await self._patiently(asyncio.sleep(0))
-        self._judge_silence()
-        self.check()
+        self.oracle.judge_silence()
+        self.oracle.check()
         self.loop.actions.clear()
 
     def join(self, name: str, act: Coroutine[Any, Any, None]) -> None:
@@ -518,46 +418,6 @@ class World:
     async def _patiently(self, waiting: Awaitable[Any]) -> None:
         with suppress(asyncio.CancelledError):
             await waiting
-
-    def _judge_actor(self, actor: asyncio.Task[Any]) -> None:
-        name = actor.get_name()
-        if actor.cancelled():
-            if not actor.cancelling():
-                self.violation(f"R7: {name} got a CancelledError, and nobody had cancelled it")
-        elif (error := actor.exception()) is not None:
-            self.violation(f"{name} got {error!r}")
-        elif actor.cancelling():
-            self.violation(f"R7: {name} was cancelled, and nobody told it")
-
-    def _judge_end(self) -> None:
-        """See what is left when everybody has gone."""
-        stats = self.pool.stats()
-        if stats.state is not PoolState.CLOSED and (stats.state is not PoolState.NEW or stats.accepted):
-            self.violation(f"R13: everybody has gone, and the pool is not closed: {stats}")
-        report = self.pool.report
-        if report is not None:
-            counts = (report.succeeded, report.failed, report.timed_out, report.cancelled, report.abandoned)
-            if (report.accepted, sum(counts)) != (stats.accepted, stats.accepted):
-                self.violation(f"R14: the report does not add up: {report}")
-        if any(other is not report for other in self._reports):
-            self.violation("R15: closers got different reports")
-        if not any(pool.stats().abandoned for pool in (self.pool, *self.other_pools)):
-            main = asyncio.current_task()
-            if left := [task.get_name() for task in self.loop.tasks().values() if task is not main]:
-                self.violation(f"R17: tasks are left: {left}")
-            if timers := self.loop.timers():
-                self.violation(f"R17: timers are left: {timers}")
-        for story in self._stories.values():
-            self._violations += judge_reaction(self, story)
-
-    def _judge_silence(self) -> None:
-        """See what is left when even the strays have ended."""
-        stats = self.pool.stats()
-        if stats.strays:
-            self.violation(f"R8: all tasks have ended, and {stats.strays} strays are counted")
-        if timers := self.loop.timers():
-            self.violation(f"R17: timers are left: {timers}")
-        self.watcher.judge(stats)
 
 
 def _mark_of(name: str) -> int:
