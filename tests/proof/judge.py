@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 from weirpool import JobCancelled, JobState, JobTimeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
     from weirpool import JobHandle
 
     from .jobs import Nature
     from .world import World
 
-__all__ = ["A_LITTLE", "Story", "judge_end", "judge_reaction"]
+__all__ = ["A_LITTLE", "Story", "judge_end", "judge_reaction", "live", "mark_of"]
 
 A_LITTLE = 1e-6
 A_MOMENT = 0.0015  # seconds: by so much the pool may be late in finding out that a deadline was passed, in a shuffled order
@@ -100,6 +100,20 @@ class Story:
         self.touched_at = min(self.touched_at, now)
 
 
+def mark_of(name: str) -> int:
+    """Return the mark of the job that has this name, and whose task has; 0: none has."""
+    kind, _, mark = name.partition(" ")
+    return int(mark) if kind == "job" and mark.isdecimal() else 0
+
+
+async def live(story: Story, awaitable: Awaitable[Any]) -> Any:
+    """Be a job, and note its end."""
+    try:
+        return await awaitable
+    finally:
+        story.over = True
+
+
 class _Case:
     """One job that has ended, and what is to be said about that."""
 
@@ -112,7 +126,7 @@ class _Case:
         self.error = story.handle.exception() if self.state in _ERRORS else None
         self.now = story.ended_at
         due = max(story.due, story.accepted_at)  # it may have been passed while there was no room
-        at = {"deadline": due, "cancel": story.asked_at, "shutdown": world.cancelling_at}
+        at = {"deadline": due, "cancel": story.asked_at, "shutdown": world.closing.cancelling_at}
         self.causes = {cause: when for cause, when in at.items() if when <= self.now + A_LITTLE}
         self.first = min(self.causes.values(), default=math.inf)
         self.hit = story.touched > 0 or world.strangers_hit > (0 if story.nature.children else 1)
@@ -156,8 +170,8 @@ class _Case:
                 yield f"R6, R7, R12: {state.name} because of {reason!r}, which is none of {sorted(possible)}"
         elif self.likely == {"deadline"} and self.now > self.first + A_LITTLE and not self.vague:
             yield f"R6: {state.name} {self.now - self.first:g} s after its time was over"
-        if reason == "shutdown" and self.now < self.world.cancel_from - A_LITTLE:
-            yield f"R11: cancelled by the shutdown, at {self.now:g} instead of {self.world.cancel_from:g}"
+        if reason == "shutdown" and self.now < self.world.closing.cancel_from - A_LITTLE:
+            yield f"R11: cancelled by the shutdown, at {self.now:g} instead of {self.world.closing.cancel_from:g}"
 
     def _judge_nature(self) -> Iterator[str]:
         """See that it came to the end that is in its nature, if that came first, or else to that of what did."""
@@ -185,7 +199,7 @@ class _Case:
             slack = A_MOMENT if world.loop.deviations and "deadline" in self.likely else A_LITTLE
             if now > self.first + world.options["cancel_grace"] + slack:
                 yield f"R8: abandoned {now - self.first:g} s after {sorted(self.likely)}"
-            if now < min(self.first + world.grace, world.bound) - A_LITTLE:
+            if now < min(self.first + world.closing.grace, world.closing.bound) - A_LITTLE:
                 yield f"R12: abandoned {now - self.first:g} s after {sorted(self.likely)}, before the end of its grace"
         elif self.causes:
             reacts = 0.0 if story.started_at is None else self.reacts
@@ -195,7 +209,11 @@ class _Case:
     def _heeds(self) -> bool:
         """Whether it ends, when told to, and has the time for that."""
         reacts, world = self.reacts, self.world
-        return reacts is not None and reacts < world.grace - A_LITTLE and self.first + reacts < world.bound - A_LITTLE
+        return (
+            reacts is not None
+            and reacts < world.closing.grace - A_LITTLE
+            and self.first + reacts < world.closing.bound - A_LITTLE
+        )
 
 
 def judge_end(world: World, story: Story) -> Iterator[str]:

@@ -37,22 +37,23 @@ class Oracle:
 
     def check(self) -> None:
         """See that what must hold at every instant holds now."""
-        stats, now = self._world.pool.stats(), self._world.loop.time()
+        world = self._world
+        stats, now = world.pool.stats(), world.loop.time()
         if stats != self._last:
             self._last = stats
             self._check_books(stats)
             self._check_closing(stats, now)
             self._check_ends(stats, now)
-        if self._world.cancel_by < now - A_LITTLE or self._world.closed_by < now - A_LITTLE:
+        if world.closing.cancel_by < now - A_LITTLE or world.closing.closed_by < now - A_LITTLE:
             self._check_bounds(stats, now)
-        if stats.waiting and stats.state is PoolState.OPEN and self._world.loop.idle:
+        if stats.waiting and stats.state is PoolState.OPEN and world.loop.idle:
             full = stats.queued == stats.queue_size if stats.queue_size else stats.running == stats.max_workers
             if not full:
-                self._world.violation(f"R3: there is room, and submitters wait for ever: {stats}")
-        if self._world.closers and stats.state is PoolState.OPEN:
-            self._world.violation("R10: aclose() has been called, and intake is still open")
-        if self._world.violations:
-            raise Violation("; ".join(self._world.violations))
+                world.violation(f"R3: there is room, and submitters wait for ever: {stats}")
+        if world.closers and stats.state is PoolState.OPEN:
+            world.violation("R10: aclose() has been called, and intake is still open")
+        if world.violations:
+            raise Violation("; ".join(world.violations))
 
     def _check_books(self, stats: PoolStats) -> None:
         if stats.accepted != stats.ended + stats.queued + stats.running or stats.strays > stats.abandoned:
@@ -69,10 +70,10 @@ class Oracle:
             self._final_accepted = stats.accepted
         elif stats.accepted != self._final_accepted:
             self._world.violation("R10: a job was accepted after intake had been closed")
-        if stats.state is not PoolState.DRAINING and self._world.cancelling_at == math.inf:
-            self._world.cancelling_at = now
-            if stats.state is PoolState.CANCELLING and now < self._world.cancel_from - A_LITTLE:
-                self._world.violation(f"R11: jobs are cancelled, at {now:g} instead of {self._world.cancel_from:g}")
+        if stats.state is not PoolState.DRAINING and self._world.closing.cancelling_at == math.inf:
+            self._world.closing.cancelling_at = now
+            if stats.state is PoolState.CANCELLING and now < self._world.closing.cancel_from - A_LITTLE:
+                self._world.violation(f"R11: jobs are cancelled, at {now:g} instead of {self._world.closing.cancel_from:g}")
 
     def _check_ends(self, stats: PoolStats, now: float) -> None:
         """See that what has ended stays as it is, and what has just ended was to end like that."""
@@ -92,16 +93,20 @@ class Oracle:
 
     def _check_bounds(self, stats: PoolStats, now: float) -> None:
         """See that what has to be done by now is done, unless the loop has just been blocked or the clock runs ahead."""
-        if stats.state is PoolState.CLOSED or now <= self._world.stalled_to + A_LITTLE or self._world.jittered:
+        world, closing = self._world, self._world.closing
+        if stats.state is PoolState.CLOSED or now <= world.stalled_to + A_LITTLE or world.jittered:
             return
-        if (
-            self._world.cancel_by < now - A_LITTLE
-            and stats.state is not PoolState.CANCELLING
-            and (stats.queued or stats.running)
-        ):
-            self._world.violation(f"R12, R16: jobs were to be cancelled {now - self._world.cancel_by:g} s ago: {stats}")
-        if self._world.closed_by < now - A_LITTLE:
-            self._world.violation(f"R13: the pool was to be closed {now - self._world.closed_by:g} s ago: {stats}")
+        unfinished = stats.queued or stats.running
+        if closing.cancel_by < now - A_LITTLE and stats.state is not PoolState.CANCELLING and unfinished:
+            world.violation(f"R12, R16: jobs were to be cancelled {now - closing.cancel_by:g} s ago: {stats}")
+        if closing.closed_by < now - A_LITTLE:
+            world.violation(f"R13: the pool was to be closed {now - closing.closed_by:g} s ago: {stats}")
+
+    def judge_closed(self) -> None:
+        """See that the pool is what it has to be when closing returns."""
+        stats = self._world.pool.stats()
+        if stats.state is not PoolState.CLOSED or stats.queued or stats.running:
+            self._world.violation(f"R13: closing returned, and the pool is not closed: {stats}")
 
     def judge_actor(self, actor: asyncio.Task[Any]) -> None:
         """See that somebody was cancelled if, and only if, somebody had cancelled them."""
@@ -138,6 +143,7 @@ class Oracle:
     def judge_silence(self) -> None:
         """See what is left when even the strays have ended."""
         stats = self._world.pool.stats()
+        self._check_ends(stats, self._world.loop.time())
         if stats.strays:
             self._world.violation(f"R8: all tasks have ended, and {stats.strays} strays are counted")
         if timers := self._world.loop.timers():

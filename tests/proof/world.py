@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from weirpool import JobCancelled, JobHandle, JobState, PoolError, PoolOverloaded, PoolState, WorkerPool, current_job
 from weirpool.testing import ADVANCE, DeterministicLoop
 
+from .closing import Closing
 from .jobs import OWN_ERRORS, BareBoom, nature_of
-from .judge import A_LITTLE, Story
+from .judge import A_LITTLE, Story, live, mark_of
 from .nowhere import Nowhere
 from .oracle import Oracle
 from .watcher import Watcher
@@ -70,13 +71,7 @@ class World:
         self.strangers_hit = 0  # how often tasks were cancelled that are neither the world's nor jobs of the pool
         self.blocked = 0.0  # for how long the loop has been blocked
         self.stalled_to = -math.inf  # the end of the last time
-        # How the pool is being closed.
-        self.grace = 0.0  # the shortest that it can give
-        self.bound = math.inf  # when it has to be closed, if nothing blocks the loop
-        self.cancelling_at = math.inf  # when it began to cancel
-        self.cancel_from = math.inf  # before that it must not
-        self.cancel_by = math.inf  # and by then it must
-        self.closed_by = math.inf
+        self.closing = Closing()
         self.closers: set[asyncio.Task[Any] | None] = set()  # who is in `aclose()`, or leaves the block
         self._runs: dict[asyncio.Task[Any] | None, Story] = {}  # who is in `run()`
 
@@ -87,7 +82,7 @@ class World:
         observers = [*([self.watcher] if watched else []), *observers]
         self.pool = WorkerPool(name="p", observers=observers, **options)
         self.options = {"job_timeout": None, "submit_timeout": 5.0, **options}
-        self.grace = options["cancel_grace"]
+        self.closing.grace = options["cancel_grace"]
 
     def actor(self, name: str, act: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Let somebody act, in a task of their own, once the pool is open."""
@@ -125,7 +120,7 @@ class World:
             finally:
                 if left is not None:
                     self._end_closing("leaving the block", left, None)
-            self.see_closed()
+            self.oracle.judge_closed()
 
         self._cast.append(("owner", own))
 
@@ -137,16 +132,14 @@ class World:
         finally:
             self._end_closing(f"aclose({timeout})", began, timeout)
         self.reports.append(report)
-        self.see_closed()
+        self.oracle.judge_closed()
 
     def _begin_closing(self, timeout: float | None, *, at_once: bool = False) -> tuple[float, float]:
         """Note that the pool is being closed from now on, and by when what has to be done."""
         now = self.loop.time()
-        budget = self.options["shutdown_timeout"] if timeout is None else timeout
-        self.grace = min(self.grace, budget)
-        self.bound = min(self.bound, now + budget)
-        self.closed_by = min(self.closed_by, now + budget)
-        self._cancel(now if at_once else now + budget - self.grace)
+        self.closing.begin(now, self.options["shutdown_timeout"] if timeout is None else timeout)
+        if at_once:
+            self.closing.cancel(now)
         self.closers.add(asyncio.current_task())
         return now, self.blocked
 
@@ -156,18 +149,6 @@ class World:
         budget = self.options["shutdown_timeout"] if timeout is None else timeout
         if took > budget + A_LITTLE and not self.jittered:
             self.violation(f"R13: {what} took {took:g} s")
-
-    def _cancel(self, at: float) -> None:
-        """Note that the pool has to begin to cancel at a time, and not before."""
-        self.cancel_from = min(self.cancel_from, at)
-        self.cancel_by = min(self.cancel_by, at)
-        self.closed_by = min(self.closed_by, at + self.grace)
-
-    def see_closed(self) -> None:
-        """See that the pool is what it has to be after closing."""
-        stats = self.pool.stats()
-        if stats.state is not PoolState.CLOSED or stats.queued or stats.running:
-            self.violation(f"R13: closing returned, and the pool is not closed: {stats}")
 
     async def submit(self, job: Job, **options: Any) -> JobHandle[Any]:
         """Submit a job, which sees the mark in its context that its submitter has left there."""
@@ -236,7 +217,7 @@ class World:
         now = self.loop.time()
         deadline = options.get("deadline")
         parent = current_job()
-        if parent is not None and (story := self.stories.get(_mark_of(parent.name))) is not None and story.due < math.inf:
+        if parent is not None and (story := self.stories.get(mark_of(parent.name))) is not None and story.due < math.inf:
             deadline = story.due if deadline is None else min(deadline, story.due)
         timeout = options.get("timeout", self.options["job_timeout"])
         mark = next(self._marks)
@@ -269,7 +250,7 @@ class World:
         except BaseException:
             story.over = True
             raise
-        return _live(story, awaitable)
+        return live(story, awaitable)
 
     def sees_cancellations(self, mark: int, number: int) -> None:
         """Note that a co-operative job has seen so many more cancellations: 0 when it begins."""
@@ -278,7 +259,7 @@ class World:
 
     def cancel_job(self, handle: JobHandle[Any]) -> None:
         """Cancel a job by its handle."""
-        story = self.stories[_mark_of(handle.name)]
+        story = self.stories[mark_of(handle.name)]
         story.ask(self.loop.time())
         if handle.cancel():
             story.off = True
@@ -292,7 +273,7 @@ class World:
         """Block the loop."""
         self.loop.block(seconds)
         self.blocked += seconds
-        self.closed_by += seconds
+        self.closing.closed_by += seconds
         self.stalled_to = self.loop.time()
 
     @property
@@ -343,16 +324,16 @@ class World:
         now = self.loop.time()
         if task in self.actors:
             if task in self.closers:
-                self._cancel(now)
+                self.closing.cancel(now)
             elif task.get_name() == "owner":  # perhaps while it opens the pool
-                self.cancel_from = min(self.cancel_from, now)
+                self.closing.allow(now)
             elif task in self._runs:
                 self._runs[task].ask(now)
-        elif (story := self.stories.get(_mark_of(task.get_name()))) is not None:
+        elif (story := self.stories.get(mark_of(task.get_name()))) is not None:
             story.touch(now)
         elif task is not self._main:
             self.strangers_hit += 1
-            self.cancel_from = min(self.cancel_from, now)  # it may have been the supervisor
+            self.closing.allow(now)  # it may have been the supervisor
 
     # A run --------------------------------------------------------------------------------------------------------------
 
@@ -418,17 +399,3 @@ class World:
     async def _patiently(self, waiting: Awaitable[Any]) -> None:
         with suppress(asyncio.CancelledError):
             await waiting
-
-
-def _mark_of(name: str) -> int:
-    """Return the mark of the job that has this name, and whose task has; 0: none has."""
-    kind, _, mark = name.partition(" ")
-    return int(mark) if kind == "job" and mark.isdecimal() else 0
-
-
-async def _live(story: Story, awaitable: Awaitable[Any]) -> Any:
-    """Be a job, and note its end."""
-    try:
-        return await awaitable
-    finally:
-        story.over = True
