@@ -165,6 +165,11 @@ BUGS = (
         (("now + timeout - self._grace", "now"),),
     ),
     Bug(
+        "aclose(), when it is cancelled, goes on to drain",
+        _closing,
+        (("self.escalate()", "pass"),),
+    ),
+    Bug(
         "run(), when it is cancelled, does not wait for its job",
         WorkerPool,
         (("await outlast(handle.wait, handle.done)", "pass"),),
