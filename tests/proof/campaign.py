@@ -49,18 +49,24 @@ class Case:
     @property
     def main(self) -> Callable[[], Coroutine[object, object, None]]:
         """The program."""
-        return functools.partial(play, self.scenario, self.seed)
+        return functools.partial(play, self.scenario, self.seed, tuple(fault.step for fault in self.schedule.faults))
 
     def run(self) -> Run:
         """Run it."""
         return run(self.main, self.schedule, max_steps=MAX_STEPS)
 
 
-async def play(scenario: str, seed: int) -> None:
-    """Play a scenario, from furnishing the world to its end; "eager/mixed" is `mixed` with a task factory of that kind."""
+async def play(scenario: str, seed: int, faults: Sequence[int] = ()) -> None:
+    """Play a scenario, from furnishing the world to its end; "eager/mixed" is `mixed` with a task factory of that kind.
+
+    Args:
+        scenario: its name.
+        seed: of its dice.
+        faults: the steps before which something may be done to it. What is done there, it finds out for itself.
+    """
     factory, _, name = scenario.rpartition("/")
     DeterministicLoop.running().set_task_factory(FACTORIES[factory])
-    world = World(seed)
+    world = World(seed, faults)
     SCENARIOS[name](world)
     await world.play()
 
@@ -97,6 +103,7 @@ class Profile:
         shuffled_faults: and for how many of a shuffled one.
         pairs: how many random pairs of faults per seed with faults.
         tasks: by which kind of factory tasks are made: "" (the stock way), "wrapped/" or "eager/".
+        faulty: the scenarios that get faults; by default all.
     """
 
     seeds: Sequence[int]
@@ -106,12 +113,14 @@ class Profile:
     shuffled_faults: int = 0
     pairs: int = 0
     tasks: str = ""
+    faulty: Collection[str] = tuple(SCENARIOS)
 
 
 def push(first_seed: int = 0) -> list[Profile]:
     """Return what every push runs."""
     seeds = range(first_seed, first_seed + 300)
-    return [Profile(seeds, every_fault=2, pairs=50), Profile(seeds[:10], tasks="wrapped/")]
+    wrapped = Profile(seeds[:10], every_fault=1, tasks="wrapped/", faulty=("errors", "same_tick", "stubborn_jobs"))
+    return [Profile(seeds, every_fault=2, pairs=25), wrapped]
 
 
 def cases(profile: Profile, scenarios: Collection[str] = ()) -> Iterator[Case]:
@@ -122,7 +131,8 @@ def cases(profile: Profile, scenarios: Collection[str] = ()) -> Iterator[Case]:
             yield Case(name, seed, order)
     stock = [(seed, Schedule()) for seed in profile.seeds[: profile.every_fault]]
     shuffled = [(seed, Schedule("random", seed)) for seed in profile.seeds[: profile.shuffled_faults]]
-    for (seed, order), name in itertools.product(stock + shuffled, names):
+    faulty = [name for name in names if name.removeprefix(profile.tasks) in profile.faulty]
+    for (seed, order), name in itertools.product(stock + shuffled, faulty):
         singles = list(single_faults(Case(name, seed, order).main, order, actions=ACTIONS, max_steps=MAX_STEPS))
         for schedule in itertools.chain(singles, fault_pairs(singles, profile.pairs, seed)):
             yield Case(name, seed, schedule)

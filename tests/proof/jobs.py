@@ -1,15 +1,16 @@
 """The kinds of jobs that a pool meets, from the well-behaved to the outrageous.
 
 Each is a function that takes the world and returns its result, and is submitted through `World.submit`. What a job raises is
-a `Boom`, so that nobody takes it for an error of the pool's.
+a `Boom`, so that nobody takes it for an error of the pool's. Of most it is known how they end if nobody disturbs them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from weirpool import PoolError
+from weirpool import JobState, PoolError
 
 if TYPE_CHECKING:
     import random
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     Job = Callable[[World, int], Awaitable[Any]]
 
-__all__ = ["KINDS", "BareBoom", "Boom", "any_kind", "cooperative", "ok", "stubborn", "swallows"]
+__all__ = ["KINDS", "BareBoom", "Boom", "Nature", "any_kind", "cooperative", "nature_of", "ok", "stubborn", "swallows", "tidy"]
 
 
 class Boom(Exception):
@@ -45,6 +46,52 @@ class Spiteful(Boom):
         raise RuntimeError("no")
 
 
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """What is known of jobs of a kind.
+
+    Args:
+        ends: as what it ends if nobody disturbs it; None: nothing is known of it.
+        lasts: how long it takes to that, in seconds; None: unknown.
+        reacts: how long it takes to end when it is cancelled; None: as long as it likes, and as what it likes.
+        most: or it takes this part of its grace.
+        children: whether it has tasks of its own.
+    """
+
+    ends: JobState | None = None
+    lasts: float | None = None
+    reacts: float | None = None
+    most: float | None = None
+    children: bool = False
+
+    def time_to_end(self, grace: float) -> float | None:
+        """How long it takes to end when it is cancelled, if that is known."""
+        return self.reacts if self.most is None else self.most * grace
+
+
+def natural(
+    job: Job,
+    ends: JobState = JobState.SUCCEEDED,
+    *,
+    lasts: float | None = None,
+    reacts: float | None = None,
+    most: float | None = None,
+    children: bool = False,
+) -> Job:
+    """Note the nature of a job; return the job."""
+    job.nature = Nature(ends, lasts, reacts, most, children)  # type: ignore[attr-defined]
+    return job
+
+
+def nature_of(job: Job) -> Nature:
+    """Return what is known of a job."""
+    nature: Nature = getattr(job, "nature", _UNKNOWN)
+    return nature
+
+
+_UNKNOWN = Nature()
+
+
 def ok(delay: float) -> Job:
     """Take some time and return the mark."""
 
@@ -52,7 +99,7 @@ def ok(delay: float) -> Job:
         await asyncio.sleep(delay)
         return mark
 
-    return job
+    return natural(job, lasts=delay, reacts=0.0)
 
 
 async def instant(world: World, mark: int) -> int:
@@ -67,7 +114,8 @@ def raises(make: Callable[[], BaseException], delay: float = 0.0) -> Job:
         await asyncio.sleep(delay)
         raise make()
 
-    return job
+    ends = JobState.CANCELLED if make is asyncio.CancelledError else JobState.FAILED
+    return natural(job, ends, lasts=delay, reacts=0.0)
 
 
 def calls_back(make: Callable[[], BaseException]) -> Job:
@@ -76,27 +124,40 @@ def calls_back(make: Callable[[], BaseException]) -> Job:
     def job(world: World, mark: int) -> Awaitable[Any]:
         raise make()
 
-    return job
+    return natural(job, JobState.FAILED, lasts=0.0, reacts=0.0)
 
 
 def cooperative(delay: float, cleanup: float = 0.0) -> Job:
     """Clean up when cancelled, and count how often that happens."""
 
     async def job(world: World, mark: int) -> int:
-        world.cancellations[mark] = 0
+        world.sees_cancellations(mark, 0)
         try:
             await asyncio.sleep(delay)
         except asyncio.CancelledError:
-            world.cancellations[mark] += 1
+            world.sees_cancellations(mark, 1)
             try:
                 await asyncio.sleep(cleanup)
             except asyncio.CancelledError:
-                world.cancellations[mark] += 1
+                world.sees_cancellations(mark, 1)
                 raise
             raise
         return mark
 
-    return job
+    return natural(job, lasts=delay, reacts=cleanup)
+
+
+def tidy(delay: float) -> Job:
+    """Need most of one's grace to clean up when cancelled, and count how often that happens."""
+
+    async def job(world: World, mark: int) -> int:
+        result: int = await cooperative(delay, _MOST * world.options["cancel_grace"])(world, mark)
+        return result
+
+    return natural(job, lasts=delay, most=_MOST)
+
+
+_MOST = 0.8
 
 
 def swallows(times: int, delay: float = 1.0) -> Job:
@@ -115,7 +176,7 @@ def swallows(times: int, delay: float = 1.0) -> Job:
             else:
                 return mark
 
-    return job
+    return natural(job, lasts=delay)
 
 
 async def stubborn(world: World, mark: int) -> int:
@@ -162,7 +223,7 @@ async def submits(world: World, mark: int) -> int:
         return mark
     await asyncio.sleep(0)
     if mark % 2:
-        handle.cancel()
+        world.cancel_job(handle)
     return mark
 
 
@@ -177,6 +238,14 @@ async def closes_intake(world: World, mark: int) -> int:
     world.violation("R15: a job closed its own pool")
     return mark
 
+
+natural(instant, lasts=0.0, reacts=0.0)
+natural(stubborn)
+natural(group, lasts=0.4, reacts=0.0, children=True)
+natural(own_timeout, JobState.FAILED, lasts=0.1, reacts=0.0)
+natural(blocks)
+natural(submits)
+natural(closes_intake)
 
 KINDS: dict[str, Job] = {
     "instant": instant,
@@ -195,7 +264,7 @@ KINDS: dict[str, Job] = {
     "does not start": calls_back(Boom),
     "stops when called": calls_back(lambda: StopIteration(1)),
     "cooperative": cooperative(1.0),
-    "cooperative, slow": cooperative(2.0, 0.2),
+    "cooperative, slow": tidy(2.0),
     "swallows one": swallows(1),
     "swallows two": swallows(2),
     "stubborn": stubborn,

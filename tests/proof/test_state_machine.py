@@ -91,13 +91,13 @@ class PoolMachine(RuleBasedStateMachine):
         handles = self.world.handles
         if handles:
             handle = data.draw(st.sampled_from(handles))
-            self._call(handle.cancel)
+            self._call(lambda: self.world.cancel_job(handle))
             self._turn(turns)
 
     @rule(data=st.data(), turns=st.integers(0, 2))
     def cancel_a_client(self, data: st.DataObject, turns: int) -> None:
         if clients := [actor for actor in self.world.actors if actor.get_name() == "client" and not actor.done()]:
-            data.draw(st.sampled_from(clients)).cancel()
+            self.world.cancel(data.draw(st.sampled_from(clients)))
             self._turn(turns)
 
     @rule(seconds=SECONDS)
