@@ -45,9 +45,9 @@ def leave(queue: JobQueue, stub: Stub) -> None:
     queue.discard()
 
 
-def stubs(count: int) -> list[Stub]:
+def stubs(count: int, start: int = 0) -> list[Stub]:
     """Make jobs."""
-    return [Stub(number) for number in range(count)]
+    return [Stub(start + number) for number in range(count)]
 
 
 def drain(queue: JobQueue) -> list[int]:
@@ -153,6 +153,46 @@ def test_nothing_of_those_who_left_is_kept_once_the_queue_is_empty(leaving: slic
     del jobs, job
     gc.collect()
     assert not any(reference() for reference in references)
+
+
+def test_those_who_left_are_not_kept_when_those_before_them_have_been_taken() -> None:
+    queue, jobs = JobQueue(1000), stubs(1000)
+    put(queue, *jobs)
+    for job in jobs[501:999]:
+        leave(queue, job)
+    for _ in range(501):
+        queue.get_nowait()
+    assert queue.qsize() == 1
+    assert len(queue._jobs) <= 64
+
+
+@pytest.mark.parametrize("meddle", ["puts", "leaves"])
+def test_a_finalizer_that_uses_the_queue_while_it_is_swept_loses_nobody(meddle: str) -> None:
+    meddled = False
+
+    class Meddles(Stub):
+        """The garbage collector may come by at any time; here it does so when this one is looked at."""
+
+        @property
+        def state(self) -> Any:
+            nonlocal meddled
+            if not meddled:
+                meddled = True
+                if meddle == "puts":
+                    put(queue, *stubs(1, start=100))
+                else:
+                    leave(queue, jobs[3])
+            return JobState.QUEUED
+
+        @state.setter
+        def state(self, state: Any) -> None:
+            pass
+
+    queue, jobs = JobQueue(10), [Meddles(0), *stubs(4, start=1)]
+    put(queue, *jobs)
+    leave(queue, jobs[2])
+    assert meddled
+    assert drain(queue) == ([0, 1, 3, 4, 100] if meddle == "puts" else [0, 1, 4])
 
 
 def test_leaving_a_long_queue_costs_no_more_than_a_look_or_two_at_each_job() -> None:

@@ -737,6 +737,43 @@ async def test_a_pool_that_is_dropped_while_it_is_open_says_so() -> None:
     assert asyncio.all_tasks() == before
 
 
+async def test_a_pool_that_is_dropped_where_warnings_are_errors_lets_its_own_task_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raised = []
+    monkeypatch.setattr("sys.unraisablehook", lambda args: raised.append(args.exc_type))
+    before = asyncio.all_tasks()
+    pool = await WorkerPool(name="forgotten").__aenter__()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del pool
+    assert raised == [ResourceWarning]
+    await turns()
+    assert asyncio.all_tasks() == before
+
+
+@pytest.mark.complains
+async def test_a_pool_that_is_dropped_while_it_is_being_closed_closes(caplog: pytest.LogCaptureFixture) -> None:
+    before = asyncio.all_tasks()
+    stubborn = Stubborn()
+    pool = await WorkerPool(shutdown_timeout=0.2, cancel_grace=0.1, name="forgotten").__aenter__()
+    handle = await pool.submit(stubborn)
+    await stubborn.started.wait()
+    closing = pool.aclose()
+    closing.send(None)
+    closing.close()
+    del closing
+    with pytest.warns(ResourceWarning, match="was never closed") as warned:
+        del pool
+    warned.clear()
+    await handle.wait()
+    assert handle.state is JobState.ABANDONED
+    await stubborn.release()
+    await turns()
+    assert asyncio.all_tasks() == before
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.CRITICAL] == []
+
+
 async def test_a_pool_that_is_dropped_while_its_jobs_run_lets_them_end_and_then_its_own_task() -> None:
     before = asyncio.all_tasks()
     gate = Gate()

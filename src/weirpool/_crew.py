@@ -84,6 +84,7 @@ class Crew:
         self._watch = Watch(loop, self._running, self._overdue)
         self.watch_deadline = self._watch.running
         self._filling = False
+        self._wrapped = False
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._neutral = Context()
         self._group = JobGroup()
@@ -159,9 +160,10 @@ class Crew:
 
     def stop_when_idle(self) -> None:
         """Let the supervisor go once nothing is queued or running: the pool was dropped, and nobody will close it."""
-        self.on_idle = self.stop
-        if not self._ledger.unfinished:
-            self.stop()
+        if self.on_idle is None:  # else somebody has begun to close it
+            self.on_idle = self.stop
+            if not self._ledger.unfinished:
+                self.stop()
 
     # Starting and ending jobs -------------------------------------------------------------------------------------------
 
@@ -182,19 +184,24 @@ class Crew:
         loop, name = self.loop, job.label
         if name is None:
             name = job.label = f"{function_name(job.fn)}#{job.id}"
-        plain = loop.get_task_factory() is None
+        plain = not self._wrapped and loop.get_task_factory() is None
         self._running[job] = run = job.run = Run(job)
         coroutine = run_job(job, run, self, plain)
         try:
             self.spawning = True
             if plain:
                 coroutine.send(None)
-                run.task = loop.create_task(coroutine, name=name, context=job.context)
-                self._enter(run.task)
-            else:
-                # The group's done-callback keeps the context that is current here: that of the job that has just ended.
-                run.task = self._neutral.run(self._group.create_task, coroutine, name=name, context=job.context)
-                look_after(run.task, coroutine, job, self)
+            # Instrumentation may look for a trace in the context that is current: that of whoever submits, or has just ended.
+            task = run.task = self._neutral.run(loop.create_task, coroutine, name=name, context=job.context)
+            if plain and task.get_coro() is not coroutine:
+                # It has wrapped the coroutine without a task factory, by another `create_task`, and can't await this one.
+                self._wrapped = True
+                task.cancel()
+                coroutine.close()
+                return self.begin(job)
+            self._enter(task)
+            if not plain:
+                look_after(task, coroutine, job, self)
         except BaseException as error:  # the loop is closed, or somebody's task factory failed
             coroutine.close()
             end = unmade(job, error, self)

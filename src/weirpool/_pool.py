@@ -383,9 +383,9 @@ class WorkerPool(AsyncResource):
 
     def __del__(self) -> None:
         if vars(self).get("_closing") is not None and self._ledger.pool is not PoolState.CLOSED:
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
             if running_loop() is self._loop:
                 self._crew.stop_when_idle()
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=2, source=self)
 
     # Inside -------------------------------------------------------------------------------------------------------------
 

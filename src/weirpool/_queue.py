@@ -47,9 +47,7 @@ class JobQueue(asyncio.Queue[Job]):
             while job.state is not QUEUED:
                 self._gone -= 1
                 job = jobs.popleft()
-            if self._gone == len(jobs):  # so that where there are any, there is a living one
-                jobs.clear()
-                self._gone = 0
+            self._sweep_if_due()  # so that where there are any, there is a living one
         return job
 
     def put_nowait(self, item: Job) -> None:
@@ -77,6 +75,13 @@ class JobQueue(asyncio.Queue[Job]):
     def discard(self) -> None:
         """Note that one job in here is no longer QUEUED: it has become a tombstone."""
         self._gone += 1
-        if self._gone * 2 >= len(self._jobs) or len(self._jobs) <= _SHORT:
-            self._jobs = deque(job for job in self._jobs if job.state is QUEUED)
-            self._gone = 0
+        self._sweep_if_due()
+
+    def _sweep_if_due(self) -> None:
+        while self._gone and (self._gone * 2 >= len(self._jobs) or len(self._jobs) <= _SHORT):
+            jobs = self._jobs
+            before = tuple(jobs)
+            living = deque([job for job in before if job.state is QUEUED])
+            # Else the garbage collector has come by, and with it somebody's finalizer that submits or cancels.
+            if jobs is self._jobs and len(jobs) == len(before):
+                self._jobs, self._gone = living, 0

@@ -77,6 +77,7 @@ def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], jo
     reference = weakref.ref(job)
 
     def ended(task: asyncio.Task[Any]) -> None:
+        crew.leave(task)
         coroutine.close()  # if it was never entered; one that was left in the midst settles its job now
         job = reference()
         if job is None:
@@ -114,6 +115,7 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
     """
     result: Any = None
     error: BaseException | None = None
+    task: asyncio.Task[None] | None = None
     try:
         if primed:
             await _TURN
@@ -121,6 +123,7 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         # the settling of another job (which would nest a thousand jobs deep), so it waits for the loop all the same.
         while crew.spawning:
             await _TURN
+        task = run.task
         CURRENT.set(run)
         now = run.started_at = crew.loop.time()
         due, timeout = job.deadline, job.timeout
@@ -139,8 +142,9 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         if crew.spawning and is_a(raised, GeneratorExit):
             return  # no task could be made, so this coroutine was closed; whoever tried that settles the job
         error = raised
-    # The task of one that was abandoned has been let go of; one that is destroyed, with the loop, has none.
-    task, scope = run.task or asyncio.current_task(crew.loop), run.scope
+    scope = run.scope
+    if task is None:
+        task = run.task
     try:
         if error is None and job.state is RUNNING and (scope is None or not scope.expired()):
             crew.settle(job, SUCCEEDED, result)
@@ -150,7 +154,7 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         if task is not None:
             crew.fail(task)
         raise
-    if primed:
+    if primed:  # else this is not all that the task does
         crew.leave(task)
     # A frame in the traceback of the job's exception may link back to this one (it does on 3.13), which would then hold the
     # exception in turn.
