@@ -11,8 +11,10 @@ measured in one process, in turn; what a library puts off until the first job is
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,10 +33,18 @@ FOUNDATION = "asyncio, contextvars, dataclasses, anyio"
 TIMED = "from time import perf_counter as now; start = now(); import {}; print(now() - start)"
 
 
-async def imported(what: str) -> float:
-    """Return the milliseconds that a new interpreter takes to import something."""
+async def imported(what: str, compiled: str) -> float:
+    """Return the milliseconds that a new interpreter takes to import something.
+
+    Args:
+        what: its name.
+        compiled: the folder where the bytecode is, if this is not the first time.
+    """
     command = [sys.executable, "-W", "ignore", "-c", TIMED.format(what)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    # An environment may forbid to write bytecode, and then what is not installed but in a checkout is compiled each time.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = compiled
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=env)
     output, _ = await process.communicate()
     return float(output) * 1e3
 
@@ -65,7 +75,9 @@ def answer(options: argparse.Namespace) -> Report:
     report.left_out = field.left_out
     imports = {"foundation": FOUNDATION}
     imports |= {name: kind.package for name, kind in field.contestants.items() if kind.package is not None}
-    times = asyncio.run(interleaved(options.rounds, {name: partial(imported, what) for name, what in imports.items()}))
+    with tempfile.TemporaryDirectory() as compiled:  # by the round that does not count
+        each = {name: partial(imported, what, compiled) for name, what in imports.items()}
+        times = asyncio.run(interleaved(options.rounds, each))
     report.tables.append(Table("import", "ms", times, under="foundation"))
 
     pools = {name: kind for name, kind in field.contestants.items() if kind.can("post")}
