@@ -120,7 +120,7 @@ def push(first_seed: int = 0) -> list[Profile]:
     """Return what every push runs."""
     seeds = range(first_seed, first_seed + 300)
     wrapped = Profile(seeds[:10], every_fault=1, tasks="wrapped/", faulty=("errors", "same_tick", "stubborn_jobs"))
-    return [Profile(seeds, every_fault=2, pairs=25), wrapped]
+    return [Profile(seeds, every_fault=2, pairs=15), wrapped]
 
 
 def cases(profile: Profile, scenarios: Collection[str] = ()) -> Iterator[Case]:

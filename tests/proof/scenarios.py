@@ -205,7 +205,7 @@ def fairness(world: World) -> None:
                 world.violation(f"R3: behind {before.waiting} others, a submitter got room only after {frees} jobs had ended")
 
     async def storm() -> None:
-        for _ in range(10):
+        for _ in range(6):
             await asyncio.sleep(dice_of_storm.choice([0, 0, 0.05]))
             for _ in range(burst):
                 waiting = world.pool.stats().waiting
@@ -218,7 +218,7 @@ def fairness(world: World) -> None:
                 if waiting:
                     world.violation("R3: submit_nowait overtook a submitter who waits")
 
-    burst = 600 if world.seed % 50 == 49 else 1  # of which six wait
+    burst = 1000 if world.seed % 50 == 49 else 1
     dice_of_storm = random.Random(dice.random())
     for index in range(3):
         world.actor(f"polite {index}", polite)
