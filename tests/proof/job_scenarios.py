@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weirpool import JobState, PoolClosed, PoolError, PoolState, WorkerPool
 
 from .cast import any_pool, clients, closer, later, scenario
-from .jobs import KINDS, BareBoom, cooperative, ok, raises, stubborn, swallows, tidy
+from .jobs import KINDS, BareBoom, cooperative, natural, ok, raises, stubborn, swallows, tidy
 
 if TYPE_CHECKING:
     from weirpool import JobHandle
@@ -328,3 +328,81 @@ async def client_of_run(world: World, kind: Job) -> None:
     """Have one job run."""
     with suppress(PoolError):
         await world.run(kind)
+
+
+@scenario
+def old_timeouts(world: World) -> None:
+    """10: jobs that cancelled themselves once, as code from before `asyncio.timeout` does, are told like any other."""
+    dice = world.dice
+    any_pool(world, max_workers=dice.choice([1, 2]), queue_size=2, submit_timeout=None, cancel_grace=1.0, shutdown_timeout=3.0)
+    world.owner(dice.choice([0.5, 1.0]))
+
+    async def job(world: World, mark: int) -> int:
+        me = asyncio.current_task()
+        assert me is not None
+        timer = world.loop.call_later(0.1, me.cancel)
+        with suppress(asyncio.CancelledError):  # and nobody calls uncancel()
+            await asyncio.sleep(9.0)
+        timer.cancel()
+        told.setdefault(mark, 0)
+        try:
+            await asyncio.sleep(9.0)
+        except asyncio.CancelledError:
+            told[mark] += 1
+            raise
+        return mark
+
+    told: dict[int, int] = {}
+
+    async def run() -> None:
+        try:
+            handle = await world.submit(job, timeout=None)
+        except PoolError:
+            return
+        await world.outcome(handle)
+        if handle.state is JobState.ABANDONED and not world.disturbed and not world.jittered:
+            world.violation(f"R12: job {handle.id} would have ended, but nobody told it: {told}")
+
+    for index in range(2):
+        world.actor(f"client {index}", run)
+
+
+class Submits:
+    """An argument whose finalizer submits a job."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __del__(self) -> None:
+        if self._world.pool.state is PoolState.OPEN:
+            with suppress(PoolError):
+                self._world.submit_nowait(ok(0.1))
+
+
+@scenario
+def finalizers(world: World) -> None:
+    """15: what a queued job lets go of, when it is cancelled or runs out of time, submits another, into the place left."""
+    dice = world.dice
+    any_pool(world, max_workers=1, queue_size=dice.choice([1, 2]), submit_timeout=None, shutdown_timeout=3.0, cancel_grace=0.5)
+    world.owner(2.0)
+
+    def holding(thing: Submits) -> Job:
+        async def job(world: World, mark: int) -> int:
+            await asyncio.sleep(0.3)
+            return mark if thing else 0
+
+        return natural(job, lasts=0.3, reacts=0.0)
+
+    async def run(how: str) -> None:
+        try:
+            due = world.loop.time() + 0.2 if how == "deadline" else None
+            handle = await world.submit(holding(Submits(world)), deadline=due)
+        except PoolError:
+            return
+        if how == "cancel":
+            await asyncio.sleep(0.1)
+            world.cancel_job(handle)
+        await world.outcome(handle)
+
+    for index in range(4):
+        world.actor(f"client {index}", run, dice.choice(["cancel", "deadline", "wait"]))

@@ -97,7 +97,10 @@ BUGS = (
     Bug(
         "a job's task that is cancelled before its first step is forgotten",
         _crew.Crew,
-        (("run_job(job, run, self, plain)", "run_job(job, run, self, False)"), ("            coroutine.send(None)\n", "")),
+        (
+            ("run_job(job, run, self, plain)", "run_job(job, run, self, False)"),
+            ("        if plain:\n            coroutine.send(None)\n", ""),
+        ),
     ),
     Bug(
         "a worker dies of a job that raises CancelledError",
@@ -203,5 +206,15 @@ BUGS = (
                 "self._admission.wait(job, self._submit_timeout and 10 * self._submit_timeout)",
             ),
         ),
+    ),
+    Bug(
+        "a job that has swallowed a cancellation of its own is never told that the pool closes",
+        _crew,
+        (('reason == "cancel" or not self._told(task)', 'reason == "cancel" or not task.cancelling()'),),
+    ),
+    Bug(
+        "what a job lets go of has a finalizer, which submits while the queue does not know of its end",
+        _crew,
+        (("    payload = job.fn, job.args, job.context\n", ""), ("    del payload\n", "")),
     ),
 )
