@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import enum
+import inspect
 from typing import Any
 
 import pytest
 
 from tests.support import Gate, echo
-from weirpool import PoolOverloaded, WorkerPool
+from weirpool import PoolClosed, PoolOverloaded, WorkerPool
 
 TEN_YEARS = 10 * 365 * 86_400
 
@@ -117,3 +119,75 @@ async def test_submitting_to_a_pool_that_was_never_entered_or_from_elsewhere_say
     async with WorkerPool() as pool:
         with pytest.raises(RuntimeError, match=r"^submitting was called from a place where no event loop runs"):
             await asyncio.to_thread(pool.submit_nowait, echo, 1)
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    parameters = inspect.signature(WorkerPool).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == {
+        "max_workers": 100,
+        "queue_size": 1000,
+        "job_timeout": None,
+        "submit_timeout": 5.0,
+        "shutdown_timeout": 20.0,
+        "cancel_grace": 2.0,
+        "name": "pool",
+        "observers": (),
+    }
+
+
+@pytest.mark.parametrize("argument", inspect.signature(WorkerPool).parameters)
+def test_a_refusal_begins_with_the_name_of_the_argument(argument: str) -> None:
+    assert refusal(argument, object()).startswith(f"{argument} must be ")
+
+
+def test_only_what_has_total_seconds_is_told_to_use_them() -> None:
+    assert "total_seconds" in refusal("job_timeout", dt.timedelta(seconds=1))
+    assert "total_seconds" not in refusal("job_timeout", "1")
+
+
+def test_an_attribute_that_a_pool_of_a_subclass_lacks_is_named_for_whoever_suggests_another() -> None:
+    class Mine(WorkerPool):
+        pass
+
+    pool: Any = Mine()
+    with pytest.raises(AttributeError) as caught:
+        pool.sumbit  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("sumbit", pool)
+
+
+async def test_nobody_is_told_to_come_back_later_than_in_a_minute() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0) as pool:
+        await pool.submit(gate)
+        pool._admission._marks = ((asyncio.get_running_loop().time() - 1000, 0),) * 2
+        with pytest.raises(PoolOverloaded) as caught:
+            pool.submit_nowait(echo, 1)
+        gate.open()
+    assert caught.value.retry_after == 60
+
+
+async def test_a_closed_pool_that_was_never_entered_counts_what_it_refuses() -> None:
+    pool = WorkerPool()
+    await pool.aclose()
+    for number in (1, 2):
+        with pytest.raises(PoolClosed):
+            pool.submit_nowait(echo, 1)
+        assert pool.stats().refused["closed"] == number
+    pool.close_intake()
+
+
+async def test_a_callable_that_raises_anything_when_asked_for_its_name_is_called_like_its_class() -> None:
+    class Bare(BaseException):
+        pass
+
+    class Secretive:
+        def __getattr__(self, name: str) -> Any:
+            raise Bare
+
+        async def __call__(self) -> int:
+            return 7
+
+    async with WorkerPool() as pool:
+        handle = await pool.submit(Secretive())
+        assert await handle == 7
+        assert handle.name.endswith("Secretive#1")

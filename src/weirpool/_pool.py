@@ -390,9 +390,6 @@ class WorkerPool(AsyncResource):
     # Inside -------------------------------------------------------------------------------------------------------------
 
     def _entered(self, what: str) -> Closing:
-        if self._report is not None:
-            self._ledger.refused["closed"] += 1
-            raise PoolClosed(self._name)
         if self._closing is None:
             raise RuntimeError(f"{what} needs a pool that was entered: async with WorkerPool(...) as pool")
         _checks.on_loop(what, self._loop)
