@@ -417,6 +417,32 @@ async def test_what_a_task_factory_has_put_around_a_job_is_cancelled_when_the_ti
     assert adds_up(pool.report)
 
 
+async def test_the_place_of_a_job_whose_task_can_not_be_made_goes_to_whoever_waits_and_keeps_no_closing_waiting(
+    clock: Clock,
+) -> None:
+    gate, refused = Gate(), 0
+
+    def refuses_the_first(coro: Any, **options: Any) -> Any:
+        nonlocal refused
+        refused += 1
+        if refused == 1:
+            coro.close()
+            raise RuntimeError("no tasks today")
+        return plain(coro, **options)
+
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None) as pool:
+        await pool.submit(gate)
+        waiting = [asyncio.create_task(pool.submit(echo, 1)), asyncio.create_task(pool.submit(sleep, 0.1))]
+        await turns()
+        with tasks_made_by(refuses_the_first):
+            gate.open()
+            handles: list[JobHandle[Any]] = [await task for task in waiting]
+        clock.start()
+    assert clock.shows(0.1)
+    assert [handle.state for handle in handles] == [JobState.FAILED, JobState.SUCCEEDED]
+    handles[0].exception()
+
+
 @pytest.mark.parametrize("queued", [False, True])
 async def test_a_job_whose_task_can_not_be_made_is_never_said_to_have_started(queued: bool) -> None:
     started: list[int] = []

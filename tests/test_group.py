@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from tests.support import FOREVER, Gate, turns
-from weirpool import _group
+from tests.support import FOREVER, Gate, Stubborn, turns
+from weirpool import JobHandle, WorkerPool, _group
 from weirpool._group import JobGroup
 
 
@@ -83,3 +84,25 @@ async def test_a_job_is_shown_below_the_task_of_its_pool_in_the_graph_of_tasks()
         graph = asyncio.capture_call_graph(task)  # type: ignore[attr-defined,unused-ignore]
         assert [entry.future for entry in graph.awaited_by] == [asyncio.current_task()]
         gate.open()
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("how", ["returns", "is cancelled before its first step", "is abandoned, and ends later"])
+async def test_the_task_of_a_job_leaves_the_group_however_the_job_ends(how: str) -> None:
+    stubborn = Stubborn()
+    async with WorkerPool(cancel_grace=0.05) as pool:
+        if how == "returns":
+            await pool.run(asyncio.sleep, 0)
+        elif how == "is cancelled before its first step":
+            handle: JobHandle[Any] = pool.submit_nowait(asyncio.sleep, FOREVER)
+            handle.cancel()
+            await handle.wait()
+        else:
+            handle = await pool.submit(stubborn)
+            await stubborn.started.wait()
+            handle.cancel()
+            await handle.wait()
+            assert len(pool._crew._group.members) == 1
+            await stubborn.release()
+        await turns()
+        assert pool._crew._group.members == frozenset()

@@ -188,10 +188,11 @@ def test_a_finalizer_that_uses_the_queue_while_it_is_swept_loses_nobody(meddle: 
         def state(self, state: Any) -> None:
             pass
 
-    queue, jobs = JobQueue(10), [Meddles(0), *stubs(4, start=1)]
+    queue, jobs = JobQueue(10), [*stubs(4), Meddles(4)]
     put(queue, *jobs)
     leave(queue, jobs[2])
     assert meddled
+    assert queue.qsize() == (5 if meddle == "puts" else 3)
     assert drain(queue) == ([0, 1, 3, 4, 100] if meddle == "puts" else [0, 1, 4])
 
 

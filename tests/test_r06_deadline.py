@@ -687,3 +687,17 @@ async def test_a_deadline_that_comes_together_with_a_strangers_cancellation_has_
         error = handle.exception()
         assert error is not None
         assert error.__cause__ is None
+
+
+async def test_what_a_job_raises_because_of_its_deadline_is_the_cause_of_the_timeout() -> None:
+    async def explains() -> None:
+        try:
+            await asyncio.sleep(FOREVER)
+        except asyncio.CancelledError as cancelled:
+            raise LookupError("half done") from cancelled
+
+    async with WorkerPool() as pool:
+        handle = await pool.submit(explains, timeout=0.05)
+        with pytest.raises(JobTimeout) as caught:
+            await handle
+    assert isinstance(caught.value.__cause__, LookupError)

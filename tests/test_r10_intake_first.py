@@ -337,8 +337,7 @@ async def test_closing_the_intake_of_a_pool_that_is_closed_while_it_is_being_ope
     opening = asyncio.create_task(pool.__aenter__())
     await asyncio.sleep(0)
     closing = asyncio.create_task(pool.aclose())
-    await asyncio.sleep(0)
-    pool.close_intake()
+    await looking_after_the_first_step(pool.aclose(), pool.close_intake)
     assert adds_up(await closing)
     with pytest.raises(RuntimeError, match="before it was open"):
         await opening

@@ -768,6 +768,7 @@ async def test_a_pool_that_is_dropped_while_it_is_being_closed_closes(caplog: py
     warned.clear()
     await handle.wait()
     assert handle.state is JobState.ABANDONED
+    await asyncio.sleep(0.1)
     await stubborn.release()
     await turns()
     assert asyncio.all_tasks() == before

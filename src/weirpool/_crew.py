@@ -153,9 +153,11 @@ class Crew:
         _release(self._stopping)
 
     def hurry(self) -> None:
-        """Cancel the tasks that are left although their jobs have ended: what a task factory has put around these goes on."""
-        strays = {stray.task for stray in self.strays.values()}
-        for task in self._group.members - strays:
+        """Cancel the tasks that are left although their jobs have ended: what a task factory has put around these goes on.
+
+        Of strays there are none: with these, nothing is waited for.
+        """
+        for task in self._group.members:
             task.cancel()
 
     def stop_when_idle(self) -> None:
@@ -210,7 +212,6 @@ class Crew:
         if end is not None:
             del self._running[job]
             self._finish(job, *end)
-            self.fill()
             self._left()
             return None
         return run
