@@ -151,8 +151,8 @@ def test_an_attribute_that_a_pool_of_a_subclass_lacks_is_named_for_whoever_sugge
 
     pool: Any = Mine()
     with pytest.raises(AttributeError) as caught:
-        pool.sumbit  # noqa: B018
-    assert (caught.value.name, caught.value.obj) == ("sumbit", pool)
+        pool.submitt  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("submitt", pool)
 
 
 async def test_nobody_is_told_to_come_back_later_than_in_a_minute() -> None:

@@ -187,7 +187,7 @@ class Job:
         ledger.move(self, state, outcome)
         self.owner = self.run = None
         if run is not None:
-            run.job = run.task = run.scope = None
+            run.job = run.task = run.scope = run.cause = None
         del self.fn, self.args, self.context
 
     def add_waiter(self, waiter: asyncio.Future[None]) -> None:

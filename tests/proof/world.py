@@ -373,8 +373,10 @@ class World:
             if not gate.done():
                 gate.set_result(0)
         await self._until(lambda: len(self.loop.tasks()) == 1)
-        for _ in range(3):  # whatever is due now
+        for _ in range(3):  # whatever is due now, and what follows from that
             await self._patiently(asyncio.sleep(0))
+            while not self.loop.idle:  # in a shuffled order, a callback may be held back for long
+                await self._patiently(asyncio.sleep(0))
         self.oracle.judge_silence()
         self.oracle.check()
         self.loop.actions.clear()
