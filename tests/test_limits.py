@@ -191,3 +191,18 @@ async def test_a_callable_that_raises_anything_when_asked_for_its_name_is_called
         handle = await pool.submit(Secretive())
         assert await handle == 7
         assert handle.name.endswith("Secretive#1")
+
+
+async def test_a_callable_whose_metaclass_hides_its_call_is_run_all_the_same() -> None:
+    class Hides(type):
+        def __getattribute__(cls, name: str) -> Any:
+            if name == "__call__":
+                raise LookupError(name)
+            return super().__getattribute__(name)
+
+    class Hidden(metaclass=Hides):
+        async def __call__(self) -> int:
+            return 7
+
+    async with WorkerPool() as pool:
+        assert await pool.run(Hidden()) == 7

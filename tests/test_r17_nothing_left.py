@@ -737,6 +737,19 @@ async def test_a_pool_that_is_dropped_while_it_is_open_says_so() -> None:
     assert asyncio.all_tasks() == before
 
 
+@pytest.mark.realtime
+async def test_a_pool_that_is_dropped_on_another_thread_only_warns() -> None:
+    before = asyncio.all_tasks()
+    pools = [await WorkerPool(name="forgotten").__aenter__()]
+    with pytest.warns(ResourceWarning, match="was never closed") as warned:
+        await asyncio.to_thread(pools.clear)
+    warned.clear()
+    for task in asyncio.all_tasks() - before:
+        task.cancel()
+    await turns()
+    assert asyncio.all_tasks() == before
+
+
 async def test_a_pool_that_is_dropped_where_warnings_are_errors_lets_its_own_task_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -83,7 +83,6 @@ class Crew:
         self._running: dict[Job, Run] = {}  # in order of start
         self._watch = Watch(loop, self._running, self._overdue)
         self.watch_deadline = self._watch.running
-        self._filling = False
         self._wrapped = False
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._neutral = Context()
@@ -218,29 +217,23 @@ class Crew:
 
     def fill(self) -> None:
         """Start queued jobs while there are places."""
-        if self._filling:  # a job that could not be started was settled: the loop below is already at it
-            return
         queue, ledger = self._queue, self._ledger
-        self._filling = True
-        try:
-            while ledger.queued and ledger.running < self.places:
-                job = queue.get_nowait()
-                if job.deadline is not None:
-                    self._watch.unqueued()
-                    if job.deadline <= self.loop.time():
-                        self._finish(job, TIMED_OUT, self._timed_out(job, "queued"))
-                        continue
-                ledger.move(job, RUNNING)
-                if self._observers is None:
-                    self.begin(job)
-                else:
-                    context = job.context
-                    run = self.begin(job)
-                    if run is not None:
-                        # Not in the context of the job that has just ended, which is the current one.
-                        context.run(self._observers.job_started, job, run)
-        finally:
-            self._filling = False
+        while ledger.queued and ledger.running < self.places:
+            job = queue.get_nowait()
+            if job.deadline is not None:
+                self._watch.unqueued()
+                if job.deadline <= self.loop.time():
+                    self._finish(job, TIMED_OUT, self._timed_out(job, "queued"))
+                    continue
+            ledger.move(job, RUNNING)
+            if self._observers is None:
+                self.begin(job)
+            else:
+                context = job.context
+                run = self.begin(job)
+                if run is not None:
+                    # Not in the context of the job that has just ended, which is the current one.
+                    context.run(self._observers.job_started, job, run)
 
     def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a running job, free its place and give the place to the next."""

@@ -173,10 +173,7 @@ def _waiter(job: Job, owner: JobOwner) -> asyncio.Future[None]:
     if run is not None and run.job is job and asyncio.current_task() is run.task:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
     waiter: asyncio.Future[None] = loop.create_future()
-    if job.waiters is None:  # nearly always
-        job.waiters = waiter
-    else:
-        job.add_waiter(waiter)
+    job.add_waiter(waiter)
     return waiter
 
 
