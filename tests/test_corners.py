@@ -582,6 +582,24 @@ def test_a_job_never_runs_inside_the_making_of_its_task() -> None:
     assert crew.settled is None, "and leaves it to the maker of the task to settle a job that got none"
 
 
+@pytest.mark.realtime
+def test_more_signals_do_not_disturb_the_cleaning_up_that_the_first_has_begun() -> None:
+    cleaned_up = []
+
+    async def main() -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(FOREVER)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(0.05)
+            cleaned_up.append(True)
+        return 0
+
+    assert cli._until_done(main()) == 128 + signal.SIGINT
+    assert cleaned_up
+
+
 @pytest.mark.complains
 def test_a_bug_that_strikes_when_a_job_is_destroyed_with_its_loop_is_raised_and_no_task_group_is_told() -> None:
     class Crew:

@@ -458,6 +458,8 @@ def test_what_a_failed_run_held_is_released_at_once() -> None:
     assert not caught
 
 
+# The thread is told that it can't wake the loop, if it asks before that is closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.realtime
 def test_threads_of_anyio_end_with_the_program_and_what_waits_for_them_is_a_deadlock() -> None:
     from anyio import to_thread
