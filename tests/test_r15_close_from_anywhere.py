@@ -301,7 +301,7 @@ async def test_a_timeout_around_aclose_ends_it_early_and_leaves_the_caller_uncan
 @pytest.mark.complains
 async def test_a_call_of_aclose_that_is_cancelled_in_any_turn_leaves_nothing_behind() -> None:
     cancelled = 0
-    for moment in range(12):
+    for moment in range(16):
         gate = Gate()
         async with WorkerPool(max_workers=1) as pool:
             handles: list[JobHandle[Any]] = [await pool.submit(gate), await pool.submit(echo, 1)]
@@ -310,7 +310,7 @@ async def test_a_call_of_aclose_that_is_cancelled_in_any_turn_leaves_nothing_beh
             if moment >= 4:
                 await turns(2)
                 gate.open()
-            await turns(moment % 8)
+            await turns(moment % 12)
             closing.cancel()
             await asyncio.wait([closing])
             if closing.cancelled():
@@ -320,7 +320,7 @@ async def test_a_call_of_aclose_that_is_cancelled_in_any_turn_leaves_nothing_beh
             gate.open()
         assert adds_up(pool.report)
         assert all(handle.done() for handle in handles)
-    assert 2 <= cancelled < 12
+    assert 2 <= cancelled < 16
 
 
 async def test_cancelling_aclose_of_a_pool_without_jobs_is_passed_on() -> None:
