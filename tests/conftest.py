@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,7 @@ async def nothing_left() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
+    loop.slow_callback_duration = math.inf  # in debug mode, a busy machine would make any callback "slow", which is logged
     before = asyncio.all_tasks()
     yield
     await asyncio.sleep(0)

@@ -14,7 +14,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from ._errors import PoolClosed, PoolOverloaded
-from ._lifecycle import OPEN, QUEUED, RUNNING, JobState, Ledger, PoolState
+from ._lifecycle import OPEN, Ledger, PoolState
 
 if TYPE_CHECKING:
     import asyncio
@@ -83,9 +83,9 @@ class Admission:
             return False
         queued = ledger.queued
         if not queued and ledger.running < self._crew.places:
-            self._accept(job, RUNNING)
+            self._start(job)
         elif queued < self._queue_size:
-            self._accept(job, QUEUED)
+            self._enqueue(job)
         else:
             return False
         return True
@@ -99,7 +99,10 @@ class Admission:
         if patience == 0:
             self.refuse_full()
         await self._wait_for_room(patience)
-        self._accept(job, QUEUED if self._ledger.queued or not self._crew.free else RUNNING)
+        if self._ledger.queued or not self._crew.free:
+            self._enqueue(job)
+        else:
+            self._start(job)
 
     def close(self) -> None:
         """Turn away whoever waits; those who have a reservation find the intake closed when they wake."""
@@ -109,16 +112,20 @@ class Admission:
                 place.set_result(_Answer.CLOSED)
         self._line.clear()
 
-    def _accept(self, job: Job, state: JobState) -> None:
-        """Accept a job, which either waits (QUEUED) or is given a free place at once (RUNNING)."""
-        ledger, crew, run = self._ledger, self._crew, None
-        ledger.accept(job, state)
-        if state is QUEUED:
-            crew.enqueue(job)
-        else:
-            if not crew.free:  # from here on the crew is busy, so what it completes is what it can
-                self._marks = (self._mark(),) * 2
-            run = crew.begin(job)
+    def _enqueue(self, job: Job) -> None:
+        """Accept a job, which waits for a place."""
+        self._ledger.accept_queued(job)
+        self._crew.enqueue(job)
+        if self._observers is not None:
+            self._observers.job_accepted(job)
+
+    def _start(self, job: Job) -> None:
+        """Accept a job, and give it a free place at once."""
+        crew = self._crew
+        self._ledger.accept_running(job)
+        if not crew.free:  # from here on the crew is busy, so what it completes is what it can
+            self._marks = (self._mark(),) * 2
+        run = crew.begin(job)
         if self._observers is not None:
             self._observers.job_accepted(job)
             if run is not None:

@@ -83,7 +83,7 @@ class Crew:
         self._running: dict[Job, Run] = {}  # in order of start
         self._watch = Watch(loop, self._running, self._overdue)
         self.watch_deadline = self._watch.running
-        self._wrapped = False
+        self._wrapped = loop.get_task_factory() is not None
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._neutral = Context()
         self._group = JobGroup()
@@ -185,7 +185,7 @@ class Crew:
         loop, name = self.loop, job.label
         if name is None:
             name = job.label = f"{function_name(job.fn)}#{job.id}"
-        plain = not self._wrapped and loop.get_task_factory() is None
+        plain = not self._wrapped
         self._running[job] = run = job.run = Run(job)
         coroutine = run_job(job, run, self, plain)
         try:
@@ -195,7 +195,8 @@ class Crew:
             # Instrumentation may look for a trace in the context that is current: that of whoever submits, or has just ended.
             task = run.task = self._neutral.run(loop.create_task, coroutine, name=name, context=job.context)
             if plain and task.get_coro() is not coroutine:
-                # It has wrapped the coroutine without a task factory, by another `create_task`, and can't await this one.
+                # Since the pool was opened, there is something that wraps coroutines: a task factory, or another
+                # `create_task`. It can't await one that has been entered.
                 self._wrapped = True
                 task.cancel()
                 coroutine.close()
@@ -369,8 +370,10 @@ class Crew:
         run = self._running[job]
         cause = run.cause
         if cause is None:
-            # `asyncio.timeout` has cancelled it, or will in this turn of the loop: look again in the next.
+            # `asyncio.timeout` will cancel it in the next turn of the loop: look again right after that.
             run.limit = math.inf
+            assert run.scope is not None
+            run.scope.reschedule(self.loop.time())
             self.loop.call_soon(self._deadline_came, run, context=Context())
         elif cause.spare:
             task = run.task

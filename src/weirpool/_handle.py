@@ -172,8 +172,11 @@ def _waiter(job: Job, owner: JobOwner) -> asyncio.Future[None]:
     run = CURRENT.get()
     if run is not None and run.job is job and asyncio.current_task() is run.task:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
-    waiter: asyncio.Future[None] = loop.create_future()
-    job.add_waiter(waiter)
+    waiter: asyncio.Future[None] = asyncio.Future(loop=loop)
+    if job.waiters is None:
+        job.waiters = waiter
+    else:
+        job.add_waiter(waiter)
     return waiter
 
 

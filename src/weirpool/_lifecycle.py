@@ -120,14 +120,17 @@ class Ledger:
         self.strays: int = 0
         self.refused: dict[str, int] = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
 
-    def accept(self, job: HasState, state: JobState) -> None:
-        """Enter a new job, which either waits (QUEUED) or has a worker at once (RUNNING), and number it."""
-        if state is QUEUED:
-            self.queued += 1
-        else:
-            self.running += 1
+    def accept_queued(self, job: HasState) -> None:
+        """Enter a new job, which waits, and number it."""
+        self.queued += 1
         self.accepted = job.id = self.accepted + 1
-        job.state = state
+        job.state = QUEUED
+
+    def accept_running(self, job: HasState) -> None:
+        """Enter a new job, which has a worker at once, and number it."""
+        self.running += 1
+        self.accepted = job.id = self.accepted + 1
+        job.state = RUNNING
 
     def move(self, job: HasState, to: JobState, outcome: Any = None) -> None:
         """Move a job to another state; to its end with what it ended with.

@@ -136,7 +136,8 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         else:
             run.due = due
             crew.watch_deadline(run, due)
-            async with Timeout(due) as run.scope:
+            # Without a timer of its own: the crew's one timer, told above, reschedules it to its end when that has come.
+            async with Timeout(None) as run.scope:
                 result = await _called(job.fn, job.args)
     except BaseException as raised:
         if crew.spawning and is_a(raised, GeneratorExit):
