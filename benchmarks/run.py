@@ -23,6 +23,7 @@ from measuring.report import Report
 HERE = Path(__file__).parent
 QUESTIONS = (
     "round_trip",
+    "budget",
     "flood",
     "fire_and_forget",
     "real_io",

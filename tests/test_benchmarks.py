@@ -323,6 +323,7 @@ def test_polling_is_seen_and_idling_is_not() -> None:
 
 SCRIPTS = {
     "round_trip": ["--rounds=2", "--calls=400"],
+    "budget": ["--rounds=2", "--calls=400"],
     "flood": ["--rounds=2", "--jobs=300"],
     "fire_and_forget": ["--rounds=2", "--jobs=300"],
     "real_io": ["--rounds=1", "--requests=400"],

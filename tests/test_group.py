@@ -13,6 +13,8 @@ from tests.support import FOREVER, Gate, Stubborn, turns
 from weirpool import JobHandle, WorkerPool, _group
 from weirpool._group import JobGroup
 
+RUN: Any = object()
+
 
 async def test_a_task_that_leaves_by_itself_is_not_waited_for_and_one_that_does_not_is() -> None:
     loop = asyncio.get_running_loop()
@@ -20,14 +22,14 @@ async def test_a_task_that_leaves_by_itself_is_not_waited_for_and_one_that_does_
     async with JobGroup() as group:
         tasks = [loop.create_task(gate()) for gate in (leaves, stays)]
         for task in tasks:
-            group.enter(task)
-        assert group.members == frozenset(tasks)
-        group.leave(tasks[0])
-        assert group.members == {tasks[1]}
+            group.enter(task, RUN)
+        assert list(group.members) == tasks
+        group.leave(tasks[0], None)
+        assert list(group.members) == tasks[1:]
         loop.call_later(0.1, stays.open)
     assert tasks[1].done()
     assert not tasks[0].done()
-    assert group.members == frozenset()
+    assert not group._tasks
     leaves.open()
     await turns()
 
@@ -40,7 +42,7 @@ async def test_a_task_that_is_kept_and_fails_ends_the_group_like_any_other() -> 
     with pytest.raises(ExceptionGroup) as caught:
         async with JobGroup() as group:
             task = asyncio.get_running_loop().create_task(fails())
-            group.enter(task)
+            group.enter(task, RUN)
             group.keep(task)
             await asyncio.sleep(FOREVER)
     assert [str(error) for error in caught.value.exceptions] == ["a bug"]
@@ -51,7 +53,7 @@ async def test_tasks_that_are_left_are_cancelled_with_whoever_leaves_the_group()
 
     async def owner() -> None:
         async with JobGroup() as group:
-            group.enter(asyncio.get_running_loop().create_task(gate()))
+            group.enter(asyncio.get_running_loop().create_task(gate()), RUN)
 
     task = asyncio.create_task(owner())
     await turns()
@@ -69,9 +71,9 @@ async def test_a_job_is_shown_below_the_task_of_its_pool_where_there_is_a_graph_
     gate = Gate()
     async with JobGroup() as group:
         task = asyncio.get_running_loop().create_task(gate())
-        group.enter(task)
+        group.enter(task, RUN)
         assert shown == [(task, asyncio.current_task())]
-        assert group.members == {task}
+        assert group.members == {task: RUN}
         gate.open()
 
 
@@ -80,7 +82,7 @@ async def test_a_job_is_shown_below_the_task_of_its_pool_in_the_graph_of_tasks()
     gate = Gate()
     async with JobGroup() as group:
         task = asyncio.get_running_loop().create_task(gate())
-        group.enter(task)
+        group.enter(task, RUN)
         graph = asyncio.capture_call_graph(task)  # type: ignore[attr-defined,unused-ignore]
         assert [entry.future for entry in graph.awaited_by] == [asyncio.current_task()]
         gate.open()
@@ -105,4 +107,4 @@ async def test_the_task_of_a_job_leaves_the_group_however_the_job_ends(how: str)
             assert len(pool._crew._group.members) == 1
             await stubborn.release()
         await turns()
-        assert pool._crew._group.members == frozenset()
+        assert not pool._crew._group.members

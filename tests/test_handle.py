@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support import FOREVER, Gate, Stubborn, echo, fail, sleep, turns
-from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, WorkerPool, current_job
+from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, WorkerPool, _handle, current_job
 
 
 def frames(error: BaseException) -> list[str]:
@@ -497,12 +497,10 @@ async def test_a_task_that_a_job_has_started_may_wait_for_the_job() -> None:
 
 @pytest.mark.virtual
 async def test_a_waiter_is_kept_neither_when_it_has_gone_nor_when_the_job_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = asyncio.get_running_loop()
-    create = loop.create_future
     made: list[weakref.ref[Any]] = []
 
     def noted() -> asyncio.Future[Any]:
-        future = create()
+        future: asyncio.Future[Any] = asyncio.Future()
         made.append(weakref.ref(future))
         return future
 
@@ -510,7 +508,7 @@ async def test_a_waiter_is_kept_neither_when_it_has_gone_nor_when_the_job_has_en
     async with WorkerPool() as pool:
         handle = await pool.submit(gate)
         await turns()
-        monkeypatch.setattr(loop, "create_future", noted)
+        monkeypatch.setattr(_handle, "Future", noted)
         gone = asyncio.create_task(handle.wait())
         await asyncio.sleep(0)
         gone.cancel()

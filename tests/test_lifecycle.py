@@ -42,14 +42,22 @@ class Thing:
     id: int
 
 
+def move(ledger: Ledger, job: Thing, to: JobState) -> None:
+    """Move a job, by the verb that leads there."""
+    if to is JobState.RUNNING:
+        ledger.start(job)
+    else:
+        ledger.end(job, to, None)
+
+
 def ledger_with_a_job(state: JobState) -> tuple[Ledger, Thing]:
     """Keep books in which one job has come to a state by legal moves."""
     ledger, job = Ledger(), Thing()
-    ledger.accept(job, JobState.QUEUED)
+    ledger.accept_queued(job)
     if state is not JobState.QUEUED:
-        ledger.move(job, JobState.RUNNING)
+        ledger.start(job)
     if state in ENDED:
-        ledger.move(job, state)
+        ledger.end(job, state, None)
     return ledger, job
 
 
@@ -114,7 +122,7 @@ def test_a_legal_move_of_a_job_moves_its_state_and_its_count() -> None:
         if (was.name, to.name) not in LEGAL_FOR_JOBS:
             continue
         ledger, job = ledger_with_a_job(was)
-        ledger.move(job, to)
+        move(ledger, job, to)
         assert job.state is to
         assert counts(ledger) == {state: int(state is to) for state in JobState}
         assert ledger.accepted == sum(counts(ledger).values()) == 1
@@ -132,7 +140,7 @@ def test_an_illegal_move_of_a_job_is_refused_and_changes_nothing() -> None:
         ledger, job = ledger_with_a_job(was)
         before = books(ledger)
         with pytest.raises(IllegalMove, match=f"^job 1: {was.name} -> {to.name}$"):
-            ledger.move(job, to)
+            move(ledger, job, to)
         assert job.state is was
         assert books(ledger) == before
         refused += 1
@@ -183,7 +191,10 @@ def test_accepted_jobs_are_numbered_and_counted_where_they_begin() -> None:
     ledger = Ledger()
     jobs = [Thing() for _ in range(4)]
     for job, state in zip(jobs, [JobState.RUNNING, JobState.QUEUED, JobState.QUEUED, JobState.RUNNING], strict=True):
-        ledger.accept(job, state)
+        if state is JobState.RUNNING:
+            ledger.accept_running(job)
+        else:
+            ledger.accept_queued(job)
         assert job.state is state
     assert [job.id for job in jobs] == [1, 2, 3, 4]
     assert (ledger.accepted, ledger.queued, ledger.running) == (4, 2, 2)

@@ -82,11 +82,11 @@ Job.end = mixed_up
         "the pool's books do not balance",
         """
 from weirpool._lifecycle import FAILED, Ledger
-move = Ledger.move
-def counted_twice(ledger, job, to, *outcome):
-    move(ledger, job, to, *outcome)
+end = Ledger.end
+def counted_twice(ledger, job, to, outcome):
+    end(ledger, job, to, outcome)
     ledger.ends[FAILED] += to is FAILED and job.id % 100 == 0
-Ledger.move = counted_twice
+Ledger.end = counted_twice
 """,
     ),
     "a failure that nobody looks at is not logged": (

@@ -66,10 +66,11 @@ class FakeLoop:
 
 
 class Stub:
-    """As much of a job as the watch looks at."""
+    """As much of a job, and of its run, as the watch looks at."""
 
     def __init__(self, number: int, state: JobState) -> None:
         self.id = number
+        self.job: Stub | None = self
         self.state = state
         self.limit = math.inf
         self.seen_at: list[float] = []
@@ -111,6 +112,7 @@ class Desk:
 
     def end(self, job: Any) -> None:
         job.state = JobState.SUCCEEDED
+        job.job = None
         self.jobs.pop(job, None)
         job.limit = math.inf
 
@@ -346,20 +348,20 @@ async def test_a_pool_knows_how_many_deadlines_wait_in_its_queue_whichever_way_j
             handles = [await pool.submit(gate, deadline=deadline and loop.time() + deadline) for _ in range(3)]
             handles[0].cancel()
         assert pool.stats().queued == 6
-        assert pool._crew._watch._waiting == 4
+        assert pool._crew.watch._waiting == 4
         await asyncio.sleep(0.2)
         assert pool.stats().timed_out == 2
-        assert pool._crew._watch._waiting == 2
+        assert pool._crew.watch._waiting == 2
         for handle in handles[1:]:
             assert handle.exception() is not None
         stays = await pool.submit(sleep, 1, deadline=loop.time() + FOREVER)
-        heap = pool._crew._watch._queued
+        heap = pool._crew.watch._queued
         (await pool.submit(gate, deadline=loop.time() + FOREVER)).cancel()
-        assert pool._crew._watch._queued is heap, "swept for the sake of one"
+        assert pool._crew.watch._queued is heap, "swept for the sake of one"
         gate.open()
         await turns(20)
         assert stays.state is JobState.RUNNING
-        assert pool._crew._watch._waiting == 0
+        assert pool._crew.watch._waiting == 0
 
 
 async def test_a_pool_that_accepts_and_cancels_jobs_with_deadlines_for_ever_does_not_grow() -> None:
@@ -370,16 +372,16 @@ async def test_a_pool_that_accepts_and_cancels_jobs_with_deadlines_for_ever_does
         waiting = [pool.submit_nowait(echo, number, deadline=at) for number in range(50)]
         for number in range(2000):
             pool.submit_nowait(echo, number, deadline=at).cancel()
-        assert len(pool._crew._watch._queued) <= 64 + 2 * 50 + 1
+        assert len(pool._crew.watch._queued) <= 64 + 2 * 50 + 1
         gate.open()
         for handle in waiting:
             await handle
-        assert len(pool._crew._watch._queued) == 0
+        assert len(pool._crew.watch._queued) == 0
 
 
 def timer_of(pool: WorkerPool) -> Any:
     """Return the one timer of a pool."""
-    return pool._crew._watch._timer
+    return pool._crew.watch._timer
 
 
 async def test_an_idle_pool_of_jobs_with_timeouts_keeps_no_timer() -> None:

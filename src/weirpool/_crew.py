@@ -13,13 +13,14 @@ import logging
 import math
 from contextlib import suppress
 from contextvars import Context
+from types import FunctionType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import _stack
 from ._group import JobGroup
 from ._job import Cause, Failure, Job, Outcome, Run
-from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, RUNNING, TIMED_OUT, JobState, Ledger
-from ._runner import look_after, run_job, unmade
+from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, TIMED_OUT, JobState, Ledger
+from ._runner import look_after, makes_plain_tasks, run_job, unmade
 from ._show import function_name
 from ._snapshot import Stray
 from ._watch import Watch
@@ -80,14 +81,15 @@ class Crew:
         self._queue = queue
         self._ledger = ledger
         self._observers = observers
-        self._running: dict[Job, Run] = {}  # in order of start
-        self._watch = Watch(loop, self._running, self._overdue)
-        self.watch_deadline = self._watch.running
-        self._wrapped = loop.get_task_factory() is not None
+        self._wrapped = False
+        self._said: str | None = None
+        self._direct = makes_plain_tasks(loop)
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._neutral = Context()
         self._group = JobGroup()
         self._enter, self.leave = self._group.enter, self._group.leave
+        self._runs = self._group.members  # in order of start; those that have ended have no job any more
+        self.watch = Watch(loop, self._runs, self._overdue)
         self._supervisor: asyncio.Task[None] | None = None
 
     # The supervisor -----------------------------------------------------------------------------------------------------
@@ -156,7 +158,7 @@ class Crew:
 
         Of strays there are none: with these, nothing is waited for.
         """
-        for task in self._group.members:
+        for task in self._runs:
             task.cancel()
 
     def stop_when_idle(self) -> None:
@@ -177,31 +179,38 @@ class Crew:
         """Let an accepted job wait for a place."""
         self._queue.put_nowait(job)
         if job.deadline is not None:
-            self._watch.queued(job, job.deadline)
+            self.watch.queued(job, job.deadline)
 
     def begin(self, job: Job) -> Run | None:
         """Start a job, which holds a place in the books already, in a task of its own; None if that can't be made."""
         end: tuple[JobState, Outcome] | None = None
         loop, name = self.loop, job.label
         if name is None:
-            name = job.label = f"{function_name(job.fn)}#{job.id}"
-        plain = not self._wrapped
-        self._running[job] = run = job.run = Run(job)
+            # A pool has few functions and runs them often: whether the name of one is fit to be shown is asked once.
+            fn = job.fn
+            said = fn.__qualname__ if type(fn) is FunctionType else None
+            if said is None or said is not self._said:
+                said = self._said = function_name(fn)
+            name = job.label = f"{said}#{job.id}"
+        plain = not self._wrapped and loop.get_task_factory() is None
+        run = Run.of(job)
         coroutine = run_job(job, run, self, plain)
         try:
             self.spawning = True
             if plain:
                 coroutine.send(None)
             # Instrumentation may look for a trace in the context that is current: that of whoever submits, or has just ended.
-            task = run.task = self._neutral.run(loop.create_task, coroutine, name=name, context=job.context)
-            if plain and task.get_coro() is not coroutine:
-                # Since the pool was opened, there is something that wraps coroutines: a task factory, or another
-                # `create_task`. It can't await one that has been entered.
-                self._wrapped = True
-                task.cancel()
-                coroutine.close()
-                return self.begin(job)
-            self._enter(task)
+            if plain and self._direct:
+                task = run.task = asyncio.Task(coroutine, loop=loop, name=name, context=job.context)
+            else:
+                task = run.task = self._neutral.run(loop.create_task, coroutine, name=name, context=job.context)
+                if plain and task.get_coro() is not coroutine:
+                    # It has wrapped the coroutine without a task factory, by another `create_task`, and can't await this one.
+                    self._wrapped = True
+                    task.cancel()
+                    coroutine.close()
+                    return self.begin(job)
+            self._enter(task, run)
             if not plain:
                 look_after(task, coroutine, job, self)
         except BaseException as error:  # the loop is closed, or somebody's task factory failed
@@ -210,7 +219,6 @@ class Crew:
         finally:
             self.spawning = False
         if end is not None:
-            del self._running[job]
             self._finish(job, *end)
             self._left()
             return None
@@ -222,11 +230,11 @@ class Crew:
         while ledger.queued and ledger.running < self.places:
             job = queue.get_nowait()
             if job.deadline is not None:
-                self._watch.unqueued()
+                self.watch.unqueued()
                 if job.deadline <= self.loop.time():
                     self._finish(job, TIMED_OUT, self._timed_out(job, "queued"))
                     continue
-            ledger.move(job, RUNNING)
+            ledger.start(job)
             if self._observers is None:
                 self.begin(job)
             else:
@@ -238,13 +246,13 @@ class Crew:
 
     def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a running job, free its place and give the place to the next."""
+        run = job.run
         job.end(state, outcome, self._ledger)
-        run = self._running.pop(job)
         if self._observers is not None:
             self._observers.job_ended(job, run)
         if self._ledger.queued:
             self.fill()
-        if not self._running or self.on_room is not None:
+        if not self._ledger.running or self.on_room is not None:
             self._left()
 
     def fail(self, task: asyncio.Task[None]) -> None:
@@ -267,8 +275,8 @@ class Crew:
 
     def _left(self) -> None:
         """See what follows from a job having left the queue or its place."""
-        if not self._running and not self._ledger.queued:
-            self._watch.rest()
+        if not self._ledger.unfinished:
+            self.watch.rest()
             if self.on_idle is not None:
                 self.on_idle()
         if self.on_room is not None:
@@ -309,17 +317,20 @@ class Crew:
         while not self._queue.empty():
             job = self._queue.get_nowait()
             if job.deadline is not None:
-                self._watch.unqueued()
+                self.watch.unqueued()
             self._finish(job, CANCELLED, job.cancelled(reason))
         self._left()
-        for job in tuple(self._running):
-            self.cancel(job, reason)
+        for run in tuple(self._runs.values()):
+            if run.job is not None:
+                self.cancel(run.job, reason)
 
     def abandon_all(self) -> None:
         """Give up on whatever still runs."""
-        for job, run in tuple(self._running.items()):
-            if job.state is RUNNING:
-                self._abandon(job, run)
+        for run in tuple(self._runs.values()):
+            if run.job is not None:
+                self._abandon(run.job, run)
+        if self.on_idle is not None:  # nothing runs any more, and if the books say otherwise, a bug has lost a job
+            self.on_idle()
 
     def write_off(self) -> None:
         """End whatever has not ended, also what a bug has made the crew lose.
@@ -331,8 +342,7 @@ class Crew:
             if isinstance(job, Job) and hasattr(job, "state"):  # else it was never accepted
                 with suppress(Exception):  # whatever is the matter with this one, there are others
                     self._write_off(job)
-        self._running.clear()
-        self._watch.rest()
+        self.watch.rest()
         self._ledger.write_off(len(self.strays))
 
     def _write_off(self, job: Job) -> None:
@@ -356,7 +366,7 @@ class Crew:
         job.end(state, outcome, self._ledger)
         self._queue.discard()
         if job.deadline is not None:
-            self._watch.unqueued()
+            self.watch.unqueued()
         del payload
         if self._observers is not None:
             self._observers.job_ended(job, None)
@@ -367,20 +377,23 @@ class Crew:
         if job.state is QUEUED:
             self._leave_queue(job, TIMED_OUT, self._timed_out(job, "queued"))
             return
-        run = self._running[job]
+        run = job.run
+        assert run is not None
         cause = run.cause
         if cause is None:
-            # `asyncio.timeout` will cancel it in the next turn of the loop: look again right after that.
+            # Its `asyncio.timeout`, which has had no timer so far, cancels it in the next turn: look again right after that.
             run.limit = math.inf
-            assert run.scope is not None
-            run.scope.reschedule(self.loop.time())
+            scope = run.scope
+            assert scope is not None
+            if scope.when() is None:
+                scope.reschedule(self.loop.time())
             self.loop.call_soon(self._deadline_came, run, context=Context())
         elif cause.spare:
             task = run.task
             assert task is not None
             if cause.reason == "shutdown" and not task.cancelling():  # it was for a scope inside the job
                 task.cancel()
-            self._watch.running(run, self.loop.time() + cause.spare)
+            self.watch.running(run, self.loop.time() + cause.spare)
             cause.spare = 0.0
         else:
             self._abandon(job, run)
@@ -388,14 +401,15 @@ class Crew:
     def _deadline_came(self, run: Run) -> None:
         """Give a job its grace, counted from when its deadline has really hit it.
 
-        That is not when it should have: if something has been blocking the loop, the job had no chance to react. And some
-        loops fire the one of two timers a little before the other.
+        That is not when it should have: if something has been blocking the loop, the job had no chance to react. And not every
+        loop runs callbacks in the order in which it was given them.
         """
         if run.job is not None and run.cause is None:
             if run.scope is not None and run.scope.expired():
                 self._doom(run, "deadline")
             else:
-                self._watch.running(run, self.loop.time() + _A_MOMENT)
+                assert run.due is not None
+                self.watch.running(run, max(run.due, self.loop.time() + _A_MOMENT))
 
     def _doom(self, run: Run, reason: Literal["cancel", "shutdown", "deadline"]) -> None:
         """Note why a job is being ended, and count its grace from now.
@@ -404,7 +418,7 @@ class Crew:
         has half of it.
         """
         half = self._grace / 2
-        self._watch.running(run, self.loop.time() + half)
+        self.watch.running(run, self.loop.time() + half)
         run.cause = Cause(reason, spare=half)
 
     def _abandon(self, job: Job, run: Run) -> None:

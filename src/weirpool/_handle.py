@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -11,13 +12,13 @@ from anyio import CancelScope
 from . import _checks
 from ._checks import running_loop
 from ._errors import PoolError, context_of, set_context
-from ._job import CURRENT, Failure, Job, JobOwner
+from ._job import CURRENT, Failure, Job
 from ._lifecycle import ENDED, FAILED, SUCCEEDED, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
-__all__ = ["JobHandle", "current_job", "remaining"]
+__all__ = ["JobHandle", "current_job", "handle_of", "outlast", "remaining"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -36,8 +37,7 @@ class JobHandle(Generic[T_co]):
 
     __slots__ = ("__weakref__", "_job")
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    _job: Job
 
     @property
     def id(self) -> int:
@@ -89,7 +89,7 @@ class JobHandle(Generic[T_co]):
         """
         job = self._job
         if job.owner is not None:
-            waiter = _waiter(job, job.owner)
+            waiter = _waiter(job, job.owner.loop)
             try:
                 await waiter
             except BaseException:
@@ -143,7 +143,7 @@ class JobHandle(Generic[T_co]):
     def __await__(self) -> Generator[Any, None, T_co]:
         job = self._job
         if job.owner is not None:  # it has not ended
-            waiter = _waiter(job, job.owner)
+            waiter = _waiter(job, job.owner.loop)
             try:
                 yield from waiter
             except BaseException:
@@ -161,18 +161,24 @@ class JobHandle(Generic[T_co]):
         return f"<JobHandle {self.name} {self.state.value}>"
 
 
-def _waiter(job: Job, owner: JobOwner) -> asyncio.Future[None]:
+def handle_of(job: Job) -> JobHandle[Any]:
+    """Make a handle of a job; see `Run` for why not by an `__init__`."""
+    handle: JobHandle[Any] = JobHandle()
+    handle._job = job  # noqa: SLF001
+    return handle
+
+
+def _waiter(job: Job, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     """Return a future that is done when the job ends.
 
     Each awaiter has one of its own: a future that they shared would let a cancelled awaiter cancel it for all.
     """
-    loop = owner.loop
     if running_loop() is not loop:
         _checks.on_loop("waiting for a job", loop)
     run = CURRENT.get()
     if run is not None and run.job is job and asyncio.current_task() is run.task:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
-    waiter: asyncio.Future[None] = asyncio.Future(loop=loop)
+    waiter: asyncio.Future[None] = Future()  # of the running loop, which is faster than to say so
     if job.waiters is None:
         job.waiters = waiter
     else:
@@ -201,7 +207,7 @@ def current_job() -> JobHandle[Any] | None:
         A handle of the job: its name, its state, a way to cancel it.
     """
     run = CURRENT.get()
-    return None if run is None or run.job is None else JobHandle(run.job)
+    return None if run is None or run.job is None else handle_of(run.job)
 
 
 def remaining() -> float | None:

@@ -90,7 +90,7 @@ Outcome = Any
 class Run:
     """What there is of a job only while it has a place: from when it is given one to its end.
 
-    A million jobs that wait have none of it.
+    A million jobs that wait have none of it. Made by `of`: CPython calls an `__init__` by a detour through C.
 
     Attributes:
         job: whose run it is; None when that has ended.
@@ -104,18 +104,27 @@ class Run:
 
     __slots__ = ("cause", "due", "job", "limit", "scope", "started_at", "task")
 
-    def __init__(self, job: Job) -> None:
-        self.job: Job | None = job
-        self.task: asyncio.Task[None] | None = None
-        self.scope: asyncio.Timeout | None = None
-        self.started_at: float = job.accepted_at
-        self.due: float | None = None
-        self.limit: float = math.inf
-        self.cause: Cause | None = None
+    job: Job | None
+    task: asyncio.Task[None] | None
+    scope: asyncio.Timeout | None
+    started_at: float
+    due: float | None
+    limit: float
+    cause: Cause | None
+
+    @staticmethod
+    def of(job: Job) -> Run:
+        """Make the record of a run that is about to begin."""
+        run = job.run = Run()
+        run.job = job
+        run.task = run.scope = run.due = run.cause = None
+        run.started_at = job.accepted_at
+        run.limit = math.inf
+        return run
 
 
 class Job:
-    """Carry one job from submission to its end."""
+    """Carry one job from submission to its end. Made by `of`, see `Run`."""
 
     __slots__ = (
         "__weakref__",
@@ -137,9 +146,20 @@ class Job:
     id: int
     state: JobState
     outcome: Outcome
+    fn: Callable[..., Awaitable[Any]]
+    args: tuple[Any, ...]
+    context: Context
+    timeout: float | None
+    deadline: float | None
+    label: str | None
+    owner: JobOwner | None
+    accepted_at: float
+    run: Run | None
+    waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None
+    """Nearly always nobody or one awaiter, so no list until there are two."""
 
-    def __init__(
-        self,
+    @staticmethod
+    def of(
         fn: Callable[..., Awaitable[Any]],
         args: tuple[Any, ...],
         context: Context,
@@ -148,18 +168,19 @@ class Job:
         label: str | None,
         owner: JobOwner,
         now: float,
-    ) -> None:
-        self.fn: Callable[..., Awaitable[Any]] = fn
-        self.args: tuple[Any, ...] = args
-        self.context: Context = context
-        self.timeout: float | None = timeout
-        self.deadline: float | None = deadline
-        self.label: str | None = label
-        self.owner: JobOwner | None = owner
-        self.accepted_at: float = now
-        self.run: Run | None = None
-        # Nearly always nobody or one awaiter, so no list until there are two.
-        self.waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None = None
+    ) -> Job:
+        """Make the record of a job that is about to be accepted."""
+        job = Job()
+        job.fn = fn
+        job.args = args
+        job.context = context
+        job.timeout = timeout
+        job.deadline = deadline
+        job.label = label
+        job.owner = owner
+        job.accepted_at = now
+        job.run = job.waiters = None
+        return job
 
     @property
     def name(self) -> str:
@@ -175,16 +196,18 @@ class Job:
         In an order in which this can be done again if a bug interrupts it: up to the end, the job knows its owner. Those who
         are woken take a turn to come, and find it ended.
         """
-        if self.label is None:
+        run, waiters = self.run, self.waiters
+        if run is None and self.label is None:
             self.label = self.name
-        waiters = self.waiters
         if waiters is not None:
-            for waiter in waiters if isinstance(waiters, list) else (waiters,):
-                if not waiter.done():
-                    waiter.set_result(None)
+            if isinstance(waiters, list):
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
+            elif not waiters.done():
+                waiters.set_result(None)
             self.waiters = None
-        run = self.run
-        ledger.move(self, state, outcome)
+        ledger.end(self, state, outcome)
         self.owner = self.run = None
         if run is not None:
             run.job = run.task = run.scope = run.cause = None
@@ -192,12 +215,13 @@ class Job:
 
     def add_waiter(self, waiter: asyncio.Future[None]) -> None:
         """Have `waiter` woken when the job ends."""
-        if self.waiters is None:
+        waiters = self.waiters
+        if waiters is None:
             self.waiters = waiter
-        elif isinstance(self.waiters, list):
-            self.waiters.append(waiter)
+        elif isinstance(waiters, list):
+            waiters.append(waiter)
         else:
-            self.waiters = [self.waiters, waiter]
+            self.waiters = [waiters, waiter]
 
     def remove_waiter(self, waiter: asyncio.Future[None]) -> None:
         """Forget a waiter that has gone."""

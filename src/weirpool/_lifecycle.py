@@ -80,6 +80,8 @@ JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
     **dict.fromkeys(ENDED, frozenset()),
 }
 
+_ENDINGS = {was: moves & ENDED for was, moves in JOB_MOVES.items()}
+
 POOL_MOVES: Mapping[PoolState, frozenset[PoolState]] = {
     PoolState.NEW: frozenset({PoolState.OPEN, PoolState.CLOSED}),
     PoolState.OPEN: frozenset({PoolState.DRAINING}),
@@ -132,8 +134,20 @@ class Ledger:
         self.accepted = job.id = self.accepted + 1
         job.state = RUNNING
 
-    def move(self, job: HasState, to: JobState, outcome: Any = None) -> None:
-        """Move a job to another state; to its end with what it ended with.
+    def start(self, job: HasState) -> None:
+        """Give a worker to a job that waits.
+
+        Raises:
+            IllegalMove: it does not wait; nothing was changed.
+        """
+        if job.state is not QUEUED:
+            raise IllegalMove(f"job {job.id}: {job.state.name} -> RUNNING")
+        job.state = RUNNING
+        self.running += 1
+        self.queued -= 1
+
+    def end(self, job: HasState, to: JobState, outcome: Any) -> None:
+        """Move a job to its end, with what it ended with.
 
         In an order in which a bug on the way leaves it unfinished in the books, so that it will be missed.
 
@@ -141,14 +155,10 @@ class Ledger:
             IllegalMove: the table does not allow it; nothing was changed.
         """
         was = job.state
-        if to not in JOB_MOVES[was]:
+        if to not in _ENDINGS[was]:
             raise IllegalMove(f"job {job.id}: {was.name} -> {to.name}")
         job.outcome = outcome
         job.state = to
-        if to is RUNNING:
-            self.running += 1
-            self.queued -= 1
-            return
         self.ends[to] += 1
         if was is RUNNING:
             if to is ABANDONED:

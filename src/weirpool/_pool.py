@@ -6,6 +6,8 @@ import asyncio
 import enum
 import warnings
 from contextvars import copy_context
+from inspect import CO_COROUTINE
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple
 
 from anyio.abc import AsyncResource
@@ -17,7 +19,7 @@ from ._closing import Closing
 from ._crew import Crew
 from ._errors import PoolClosed
 from ._events import Observer
-from ._handle import JobHandle, outlast
+from ._handle import JobHandle, handle_of, outlast
 from ._job import CURRENT, Job, Run
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._observers import Observers
@@ -256,7 +258,7 @@ class WorkerPool(AsyncResource):
         job = self._job(fn, args, timeout, deadline, name)
         if not self._admission.admit(job):
             await self._admission.wait(job, self._submit_timeout)
-        return JobHandle(job)
+        return handle_of(job)
 
     def submit_nowait(
         self,
@@ -289,7 +291,7 @@ class WorkerPool(AsyncResource):
         job = self._job(fn, args, timeout, deadline, name)
         if not self._admission.admit(job):
             self._admission.refuse_full()
-        return JobHandle(job)
+        return handle_of(job)
 
     async def run(
         self,
@@ -404,7 +406,8 @@ class WorkerPool(AsyncResource):
         name: str | None,
     ) -> Job:
         """Check a submission, before anything changes, and make the record of the job."""
-        _checks.job_function(fn)
+        if type(fn) is not FunctionType or not fn.__code__.co_flags & CO_COROUTINE:  # else it is what nearly every job is
+            _checks.job_function(fn)
         if self._closing is None:
             if self._report is not None:
                 self._ledger.refused["closed"] += 1
@@ -423,7 +426,7 @@ class WorkerPool(AsyncResource):
         run = CURRENT.get()
         if run is not None:
             deadline = _inherited(run, deadline, self._loop)
-        return Job(fn, args, copy_context(), timeout, deadline, name, self._crew, self._loop.time())
+        return Job.of(fn, args, copy_context(), timeout, deadline, name, self._crew, self._loop.time())
 
     def _inside(self) -> bool:
         """Say whether the caller is one of the pool's jobs, or a task that one has started and may be waiting for."""

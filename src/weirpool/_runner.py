@@ -11,7 +11,7 @@ import inspect
 import weakref
 from asyncio import Timeout
 from contextvars import Context
-from types import CoroutineType
+from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import cause_of, is_a, traceback_of
@@ -22,6 +22,8 @@ from ._show import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from ._watch import Watch
 
 __all__ = ["Settler", "look_after", "run_job", "unmade"]
 
@@ -37,8 +39,9 @@ class Settler(Protocol):
         """The event loop of the pool."""
         ...
 
-    def watch_deadline(self, run: Run, due: float, /) -> None:
-        """Have a running job looked after at its deadline."""
+    @property
+    def watch(self) -> Watch:
+        """Who looks after a running job at its limit."""
         ...
 
     def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
@@ -46,7 +49,7 @@ class Settler(Protocol):
         ...
 
     @property
-    def leave(self) -> Callable[[asyncio.Task[None] | None], object]:
+    def leave(self) -> Callable[[asyncio.Task[None] | None, None], object]:
         """Let a task go that has settled its job and is taking its last step."""
         ...
 
@@ -77,7 +80,7 @@ def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], jo
     reference = weakref.ref(job)
 
     def ended(task: asyncio.Task[Any]) -> None:
-        crew.leave(task)
+        crew.leave(task, None)
         coroutine.close()  # if it was never entered; one that was left in the midst settles its job now
         job = reference()
         if job is None:
@@ -91,6 +94,12 @@ def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], jo
             crew.settle(job, FAILED, Failure(error, job.name, crew.name))
 
     task.add_done_callback(ended, context=Context())
+
+
+def makes_plain_tasks(loop: asyncio.AbstractEventLoop) -> bool:
+    """Say whether the loop's `create_task` is asyncio's own; instrumentation likes to put another in its place."""
+    function = getattr(loop.create_task, "__func__", None)
+    return type(function) is FunctionType and function.__globals__ is vars(asyncio.base_events)
 
 
 def unmade(job: Job, error: BaseException, crew: Settler) -> tuple[JobState, Outcome]:
@@ -114,6 +123,8 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
             the job would be lost. A coroutine that has been entered already is found by whatever ends its task in its `try`.
     """
     result: Any = None
+    awaitable: Any = None
+    due: float | None = None
     error: BaseException | None = None
     task: asyncio.Task[None] | None = None
     try:
@@ -127,18 +138,24 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         CURRENT.set(run)
         now = run.started_at = crew.loop.time()
         due, timeout = job.deadline, job.timeout
-        if due is not None and due <= now:
+        if due is None:
+            if timeout is not None:
+                due = now + timeout
+        elif due <= now:
             raise _TooLate  # noqa: TRY301  # like whatever the job raises
-        if timeout is not None and (due is None or now + timeout < due):
+        elif timeout is not None and now + timeout < due:
             due = now + timeout
         if due is None:
-            result = await _called(job.fn, job.args)
+            awaitable = job.fn(*job.args)
+            result = await (awaitable if type(awaitable) is CoroutineType else _awaitable(awaitable))
         else:
-            run.due = due
-            crew.watch_deadline(run, due)
+            run.due = run.limit = due
+            if due < crew.watch.at:
+                crew.watch.by(due)
             # Without a timer of its own: the crew's one timer, told above, reschedules it to its end when that has come.
             async with Timeout(None) as run.scope:
-                result = await _called(job.fn, job.args)
+                awaitable = job.fn(*job.args)
+                result = await (awaitable if type(awaitable) is CoroutineType else _awaitable(awaitable))
     except BaseException as raised:
         if crew.spawning and is_a(raised, GeneratorExit):
             return  # no task could be made, so this coroutine was closed; whoever tried that settles the job
@@ -147,7 +164,8 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
     if task is None:
         task = run.task
     try:
-        if error is None and job.state is RUNNING and (scope is None or not scope.expired()):
+        # A limit that nobody has moved since it was set says that the crew has done nothing to the job, nor its deadline.
+        if error is None and job.state is RUNNING and (run.limit is due or scope is None or not scope.expired()):
             crew.settle(job, SUCCEEDED, result)
         else:
             _end_otherwise(job, run, error, crew)
@@ -156,10 +174,10 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
             crew.fail(task)
         raise
     if primed:  # else this is not all that the task does
-        crew.leave(task)
+        crew.leave(task, None)
     # A frame in the traceback of the job's exception may link back to this one (it does on 3.13), which would then hold the
     # exception in turn.
-    del job, run, task, scope, result, error
+    del job, run, task, scope, result, error, awaitable
 
 
 def _end_otherwise(job: Job, run: Run, error: BaseException | None, crew: Settler) -> None:
@@ -176,18 +194,14 @@ class _TooLate(Exception):
     """The job's deadline passed before its function was called."""
 
 
-def _called(fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Call a job's function and return the awaitable that it gives.
-
-    The job itself must not be in this frame, which may be part of the traceback that the job will hold.
-    """
-    awaitable = fn(*args)
-    if type(awaitable) is not CoroutineType and not inspect.isawaitable(awaitable):
+def _awaitable(thing: Any) -> Any:
+    """Return what a job's function has returned, if that can be awaited."""
+    if not inspect.isawaitable(thing):
         raise TypeError(
-            f"the job's function returned {type_name(awaitable)} instead of an awaitable: WorkerPool runs async "
+            f"the job's function returned {type_name(thing)} instead of an awaitable: WorkerPool runs async "
             f"functions; for one that blocks, submit(lambda: asyncio.to_thread(fn, ...))"
         )
-    return awaitable
+    return thing
 
 
 def _judged(job: Job, run: Run, error: BaseException | None, crew: Settler) -> tuple[JobState, Outcome]:

@@ -11,9 +11,9 @@ import heapq
 import math
 import weakref
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ._lifecycle import QUEUED, RUNNING
+from ._lifecycle import QUEUED
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,39 +29,44 @@ class Watch:
 
     Args:
         loop: whose clock counts.
-        running: the jobs that run now, and their runs; a live view.
+        runs: the runs of the jobs that run now, and maybe of some that have ended; a live view.
         overdue: called with a job whose time has come; it ends the job or gives it a later limit.
     """
 
-    __slots__ = ("_at", "_context", "_loop", "_overdue", "_queued", "_running", "_timer", "_waiting")
+    __slots__ = ("_context", "_loop", "_overdue", "_queued", "_runs", "_timer", "_waiting", "at")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        running: Mapping[Job, Run],
+        runs: Mapping[asyncio.Task[Any], Run],
         overdue: Callable[[Job], None],
     ) -> None:
         self._loop = loop
-        self._running = running
+        self._runs = runs
         self._overdue = overdue
         # Weak, since a job that has left the queue must not be kept until its deadline by this list.
         self._queued: list[tuple[float, int, weakref.ref[Job]]] = []
         self._waiting = 0
-        self._at = math.inf
+        self.at = math.inf
+        """When it will look next."""
         self._timer: asyncio.TimerHandle | None = None
         self._context = Context()  # not that of whoever happens to set the timer, which would be kept, and seen by loggers
 
     def running(self, run: Run, limit: float) -> None:
         """Look at a running job at `limit`; a later call replaces this one."""
         run.limit = limit
-        if limit < self._at:
+        self.by(limit)
+
+    def by(self, limit: float) -> None:
+        """Look at the running jobs at `limit` at the latest; nothing to do if that is not before `at`."""
+        if limit < self.at:
             self._set(limit)
 
     def queued(self, job: Job, deadline: float) -> None:
         """Look at a queued job at its deadline."""
         heapq.heappush(self._queued, (deadline, job.id, weakref.ref(job)))
         self._waiting += 1
-        if deadline < self._at:
+        if deadline < self.at:
             self._set(deadline)
 
     def unqueued(self) -> None:
@@ -79,12 +84,12 @@ class Watch:
     def _set(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._at = at
+        self.at = at
         self._timer = None if at == math.inf else self._loop.call_at(at, self._look, context=self._context)
 
     def _look(self) -> None:
         # Some loops fire a timer a little before its time: what is due at that time counts as due.
-        now = max(self._loop.time(), self._at)
+        now = max(self._loop.time(), self.at)
         self._set(math.inf)
         while self._queued:
             deadline, _, reference = self._queued[0]
@@ -94,13 +99,13 @@ class Watch:
             heapq.heappop(self._queued)
             if job is not None:
                 self._overdue(job)
-        for job in [job for job, run in self._running.items() if run.limit <= now]:
-            if job.state is RUNNING:
-                self._overdue(job)
-        following = min((run.limit for job, run in self._running.items() if job.state is RUNNING), default=math.inf)
+        for run in [run for run in self._runs.values() if run.limit <= now]:
+            if run.job is not None and run.limit <= now:  # else an observer has ended it just now, or cancelled it
+                self._overdue(run.job)
+        following = min((run.limit for run in self._runs.values() if run.job is not None), default=math.inf)
         if self._queued:
             following = min(following, self._queued[0][0])
-        if following < self._at:
+        if following < self.at:
             self._set(following)
 
 
