@@ -15,8 +15,8 @@ import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
 from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
+from weirpool._exits import raise_in_loop
 from weirpool._job import Run
-from weirpool._observers import raise_in_loop
 from weirpool._runner import run_job
 from weirpool.events import JobEnded, JobStarted, Observer, PoolMoved
 

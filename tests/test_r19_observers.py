@@ -440,7 +440,7 @@ async def test_a_pool_without_observers_has_nothing_to_tell_them_with(monkeypatc
         def __init__(self, *args: object) -> None:
             pytest.fail("a pool without observers made something for them")
 
-    monkeypatch.setattr("weirpool._pool.Observers", Never)
+    monkeypatch.setattr("weirpool._observers.Observers", Never)
     async with WorkerPool(max_workers=1, queue_size=0, cancel_grace=0.01) as pool:
         await all_hooks(pool)
 

@@ -6,7 +6,8 @@ fail, and closes inside a bound with an account of every job.
 A map of the source, bottom to top; a module imports only from floors below its own:
 
     _show                           how a user's thing is shown, which may be a trap
-    _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs
+    _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs,
+    _exits                          and whom KeyboardInterrupt and SystemExit are for
     _lifecycle                      law: the states, the legal moves, the books
     _job  _snapshot                 facts: the record of one job; frozen statistics and reports
     _handle  _events                views: what a submitter holds, what an observer hears

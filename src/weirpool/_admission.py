@@ -85,7 +85,7 @@ class Admission:
         if not queued and ledger.running < self._crew.places:
             self._start(job)
         elif queued < self._queue_size:
-            self._enqueue(job)
+            self._crew.enqueue(job)
         else:
             return False
         return True
@@ -100,7 +100,7 @@ class Admission:
             self.refuse_full()
         await self._wait_for_room(patience)
         if self._ledger.queued or not self._crew.free:
-            self._enqueue(job)
+            self._crew.enqueue(job)
         else:
             self._start(job)
 
@@ -111,13 +111,6 @@ class Admission:
             if not place.done():  # else its submitter has been cancelled, and has not woken yet
                 place.set_result(_Answer.CLOSED)
         self._line.clear()
-
-    def _enqueue(self, job: Job) -> None:
-        """Accept a job, which waits for a place."""
-        self._ledger.accept_queued(job)
-        self._crew.enqueue(job)
-        if self._observers is not None:
-            self._observers.job_accepted(job)
 
     def _start(self, job: Job) -> None:
         """Accept a job, and give it a free place at once."""

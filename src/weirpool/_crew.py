@@ -176,10 +176,13 @@ class Crew:
         return max(0, self.places - self._ledger.running)
 
     def enqueue(self, job: Job) -> None:
-        """Let an accepted job wait for a place."""
+        """Accept a job, which waits for a place."""
+        self._ledger.accept_queued(job)
         self._queue.put_nowait(job)
         if job.deadline is not None:
             self.watch.queued(job, job.deadline)
+        if self._observers is not None:
+            self._observers.job_accepted(job)
 
     def begin(self, job: Job) -> Run | None:
         """Start a job, which holds a place in the books already, in a task of its own; None if that can't be made."""

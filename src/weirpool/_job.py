@@ -115,16 +115,17 @@ class Run:
     @staticmethod
     def of(job: Job) -> Run:
         """Make the record of a run that is about to begin."""
-        run = job.run = Run()
+        run = Run()
         run.job = job
         run.task = run.scope = run.due = run.cause = None
         run.started_at = job.accepted_at
         run.limit = math.inf
+        job.run = run
         return run
 
 
 class Job:
-    """Carry one job from submission to its end. Made by `of`, see `Run`."""
+    """Carry one job from submission to its end. Filled by whoever makes it, see `Run`."""
 
     __slots__ = (
         "__weakref__",
@@ -157,30 +158,6 @@ class Job:
     run: Run | None
     waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None
     """Nearly always nobody or one awaiter, so no list until there are two."""
-
-    @staticmethod
-    def of(
-        fn: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
-        context: Context,
-        timeout: float | None,
-        deadline: float | None,
-        label: str | None,
-        owner: JobOwner,
-        now: float,
-    ) -> Job:
-        """Make the record of a job that is about to be accepted."""
-        job = Job()
-        job.fn = fn
-        job.args = args
-        job.context = context
-        job.timeout = timeout
-        job.deadline = deadline
-        job.label = label
-        job.owner = owner
-        job.accepted_at = now
-        job.run = job.waiters = None
-        return job
 
     @property
     def name(self) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import threading
-import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ._errors import is_a, traceback_of
 from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
+from ._exits import raise_in_loop
 from ._job import Failure
 from ._lifecycle import SUCCEEDED
 
@@ -20,33 +19,11 @@ if TYPE_CHECKING:
     from ._job import Job, Run
     from ._lifecycle import PoolState
 
-__all__ = ["Observers", "raise_in_loop"]
+__all__ = ["Observers"]
 
 _log = logging.getLogger("weirpool.observer")
 
 _HOOKS = [name for name in vars(Observer) if not name.startswith("_")]
-
-
-# Per thread: the loop that is about to stop for an exit.
-_stopping = threading.local()
-
-
-def raise_in_loop(loop: asyncio.AbstractEventLoop, error: BaseException) -> None:
-    """Pass a KeyboardInterrupt or SystemExit on to the event loop, which stops for it, without unwinding the caller.
-
-    The first of each turn, that is. What stops the loop is followed by its teardown (the end of `asyncio.run`), which another
-    one that is still to come would cut short: nothing would be closed or cleaned up.
-    """
-    about_to = getattr(_stopping, "loop", None)
-    if about_to is not None and about_to() is loop:
-        return
-
-    def throw() -> None:
-        _stopping.loop = None
-        raise error
-
-    _stopping.loop = weakref.ref(loop)
-    loop.call_soon(throw)
 
 
 class Observers:

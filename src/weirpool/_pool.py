@@ -18,17 +18,18 @@ from ._checks import running_loop
 from ._closing import Closing
 from ._crew import Crew
 from ._errors import PoolClosed
-from ._events import Observer
 from ._handle import JobHandle, handle_of, outlast
 from ._job import CURRENT, Job, Run
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
-from ._observers import Observers
 from ._queue import JobQueue
 from ._snapshot import PoolStats, ShutdownReport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
+
+    from ._events import Observer
+    from ._observers import Observers
 
 __all__ = ["WorkerPool"]
 
@@ -107,7 +108,7 @@ class WorkerPool(AsyncResource):
                 f"last part, got {self._cancel_grace!r}"
             )
         self._name = _checks.label("name", name)
-        self._observers = _checks.observers("observers", observers, Observer)
+        self._observers: tuple[Observer, ...] = () if type(observers) is tuple and not observers else _checked(observers)
         self._ledger = Ledger()
         self._loop: asyncio.AbstractEventLoop
         self._crew: Crew
@@ -132,7 +133,7 @@ class WorkerPool(AsyncResource):
         if self._closing is not None or ledger.pool is not PoolState.NEW:
             raise RuntimeError(f"{self!r} was entered or closed before: a pool is used once, make a new one")
         loop = self._loop = asyncio.get_running_loop()
-        observers = Observers(self._name, self._observers, loop) if self._observers else None
+        observers = _told(self._name, self._observers, loop) if self._observers else None
         queue = JobQueue(self._queue_size)
         self._crew = Crew(self._name, self._max_workers, self._cancel_grace, queue, ledger, observers, loop)
         self._admission = Admission(self._name, self._queue_size, self._crew, ledger, observers, loop)
@@ -426,12 +427,37 @@ class WorkerPool(AsyncResource):
         run = CURRENT.get()
         if run is not None:
             deadline = _inherited(run, deadline, self._loop)
-        return Job.of(fn, args, copy_context(), timeout, deadline, name, self._crew, self._loop.time())
+        job = Job()
+        job.fn = fn
+        job.args = args
+        job.context = copy_context()
+        job.timeout = timeout
+        job.deadline = deadline
+        job.label = name
+        job.owner = self._crew
+        job.accepted_at = self._loop.time()
+        job.run = job.waiters = None
+        return job
 
     def _inside(self) -> bool:
         """Say whether the caller is one of the pool's jobs, or a task that one has started and may be waiting for."""
         run = CURRENT.get()
         return run is not None and run.job is not None and run.job.owner is self._crew
+
+
+# Few pools have observers, and to load the records that these are told is a quarter of what importing weirpool takes.
+
+
+def _checked(observers: Sequence[Observer]) -> tuple[Observer, ...]:
+    from ._events import Observer  # noqa: PLC0415
+
+    return _checks.observers("observers", observers, Observer)
+
+
+def _told(pool: str, observers: tuple[Observer, ...], loop: asyncio.AbstractEventLoop) -> Observers:
+    from ._observers import Observers  # noqa: PLC0415
+
+    return Observers(pool, observers, loop)
 
 
 def _inherited(run: Run, deadline: float | None, loop: asyncio.AbstractEventLoop) -> float | None:

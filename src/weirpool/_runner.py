@@ -15,9 +15,9 @@ from types import CoroutineType, FunctionType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import cause_of, is_a, traceback_of
+from ._exits import raise_in_loop
 from ._job import CURRENT, Failure, Job, Outcome, Run
 from ._lifecycle import CANCELLED, FAILED, RUNNING, SUCCEEDED, TIMED_OUT, JobState
-from ._observers import raise_in_loop
 from ._show import type_name
 
 if TYPE_CHECKING:
