@@ -16,7 +16,7 @@ import pytest
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
 from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolState, WorkerPool, cli
 from weirpool._exits import raise_in_loop
-from weirpool._job import Run
+from weirpool._run import Run
 from weirpool._runner import run_job
 from weirpool.events import JobEnded, JobStarted, Observer, PoolMoved
 
@@ -317,8 +317,8 @@ async def test_a_look_at_a_job_before_its_deadline_has_hit_it_changes_nothing() 
     async with WorkerPool() as pool:
         handle = await pool.submit(gate, 7, timeout=FOREVER)
         await turns()
-        assert handle._job.run is not None
-        pool._crew._deadline_came(handle._job.run)
+        job: Any = handle
+        pool._crew._deadline_came(job.run)
         await asyncio.sleep(0.01)
         assert handle.state is JobState.RUNNING
         gate.open()
@@ -612,7 +612,7 @@ def test_a_bug_that_strikes_when_a_job_is_destroyed_with_its_loop_is_raised_and_
 
     class Lost:
         accepted_at = 0.0
-        state = JobState.RUNNING
+        status = JobState.RUNNING
 
     crew: Any = Crew()
     crew.loop = asyncio.new_event_loop()

@@ -169,7 +169,8 @@ async def test_awaiters_that_have_gone_are_forgotten(how: str) -> None:
             del task
         gc.collect()
         assert not any(reference() for reference in gone)
-        assert handle._job.waiters is None or not isinstance(handle._job.waiters, list) or len(handle._job.waiters) == 1
+        job: Any = handle
+        assert job.waiters is None or not isinstance(job.waiters, list) or len(job.waiters) == 1
         gate.open()
         assert await stays == "done"
 

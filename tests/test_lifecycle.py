@@ -37,9 +37,9 @@ POOL_PAIRS = list(itertools.product(PoolState, PoolState))
 class Thing:
     """All that the books need to know of a job."""
 
-    state: JobState
+    status: JobState
     outcome: object
-    id: int
+    number: int
 
 
 def move(ledger: Ledger, job: Thing, to: JobState) -> None:
@@ -123,7 +123,7 @@ def test_a_legal_move_of_a_job_moves_its_state_and_its_count() -> None:
             continue
         ledger, job = ledger_with_a_job(was)
         move(ledger, job, to)
-        assert job.state is to
+        assert job.status is to
         assert counts(ledger) == {state: int(state is to) for state in JobState}
         assert ledger.accepted == sum(counts(ledger).values()) == 1
         assert ledger.strays == int(to is JobState.ABANDONED)
@@ -141,7 +141,7 @@ def test_an_illegal_move_of_a_job_is_refused_and_changes_nothing() -> None:
         before = books(ledger)
         with pytest.raises(IllegalMove, match=f"^job 1: {was.name} -> {to.name}$"):
             move(ledger, job, to)
-        assert job.state is was
+        assert job.status is was
         assert books(ledger) == before
         refused += 1
     assert refused == 7 * 7 - len(LEGAL_FOR_JOBS)
@@ -195,8 +195,8 @@ def test_accepted_jobs_are_numbered_and_counted_where_they_begin() -> None:
             ledger.accept_running(job)
         else:
             ledger.accept_queued(job)
-        assert job.state is state
-    assert [job.id for job in jobs] == [1, 2, 3, 4]
+        assert job.status is state
+    assert [job.number for job in jobs] == [1, 2, 3, 4]
     assert (ledger.accepted, ledger.queued, ledger.running) == (4, 2, 2)
     assert (ledger.unfinished, ledger.ended) == (4, 0)
 
@@ -207,7 +207,7 @@ def test_a_stray_that_ends_is_a_stray_no_more_and_stays_abandoned() -> None:
     ledger.stray_ended()
     assert ledger.strays == 0
     assert ledger.ends[JobState.ABANDONED] == 1
-    assert job.state is JobState.ABANDONED
+    assert job.status is JobState.ABANDONED
 
 
 def test_states_are_hashed_by_identity_and_survive_copies_and_pickles() -> None:

@@ -20,7 +20,7 @@ class Stub:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.state = JobState.QUEUED
+        self.status = JobState.QUEUED
 
 
 def put(queue: JobQueue, *stubs: Stub) -> None:
@@ -33,15 +33,15 @@ def put(queue: JobQueue, *stubs: Stub) -> None:
 def get(queue: JobQueue) -> int:
     """Take the next job and return its number."""
     job: Any = queue.get_nowait()
-    assert job.state is JobState.QUEUED
-    job.state = JobState.RUNNING
+    assert job.status is JobState.QUEUED
+    job.status = JobState.RUNNING
     number: int = job.number
     return number
 
 
 def leave(queue: JobQueue, stub: Stub) -> None:
     """Let a job leave from wherever it is."""
-    stub.state = JobState.CANCELLED
+    stub.status = JobState.CANCELLED
     queue.discard()
 
 
@@ -174,7 +174,7 @@ def test_a_finalizer_that_uses_the_queue_while_it_is_swept_loses_nobody(meddle: 
         """The garbage collector may come by at any time; here it does so when this one is looked at."""
 
         @property
-        def state(self) -> Any:
+        def status(self) -> Any:
             nonlocal meddled
             if not meddled:
                 meddled = True
@@ -184,8 +184,8 @@ def test_a_finalizer_that_uses_the_queue_while_it_is_swept_loses_nobody(meddle: 
                     leave(queue, jobs[3])
             return JobState.QUEUED
 
-        @state.setter
-        def state(self, state: Any) -> None:
+        @status.setter
+        def status(self, state: Any) -> None:
             pass
 
     queue, jobs = JobQueue(10), [*stubs(4), Meddles(4)]
@@ -202,7 +202,7 @@ def test_leaving_a_long_queue_costs_no_more_than_a_look_or_two_at_each_job() -> 
     class Watched(Stub):
         def __getattribute__(self, name: str) -> Any:
             nonlocal looks
-            looks += name == "state"
+            looks += name == "status"
             return super().__getattribute__(name)
 
     queue, jobs = JobQueue(4000), [Watched(number) for number in range(4000)]

@@ -154,7 +154,7 @@ async def test_a_job_whose_end_is_only_half_in_the_books_keeps_its_outcome_and_t
 
     def ends_half_way(self: Ledger, job: Any, to: JobState, outcome: Any) -> None:
         monkeypatch.setattr(Ledger, "end", end)
-        job.outcome, job.state = outcome, to
+        job.outcome, job.status = outcome, to
         raise Bug
 
     pool = WorkerPool(max_workers=2, cancel_grace=0.2)

@@ -93,7 +93,7 @@ Ledger.end = counted_twice
         "jobs",
         "unseen failures logged",
         """
-from weirpool._job import Failure
+from weirpool._failure import Failure
 del Failure.__del__
 """,
     ),

@@ -69,9 +69,9 @@ class Stub:
     """As much of a job, and of its run, as the watch looks at."""
 
     def __init__(self, number: int, state: JobState) -> None:
-        self.id = number
+        self.number = number
         self.job: Stub | None = self
-        self.state = state
+        self.status = state
         self.limit = math.inf
         self.seen_at: list[float] = []
 
@@ -89,12 +89,12 @@ class Desk:
 
     def _overdue(self, job: Any, *_: Any) -> None:
         job.seen_at.append(self.loop.time())
-        self.order.append(job.id)
-        if job.state is JobState.QUEUED:
-            job.state = JobState.TIMED_OUT
+        self.order.append(job.number)
+        if job.status is JobState.QUEUED:
+            job.status = JobState.TIMED_OUT
             self.watch.unqueued()
-        elif job.id in self.again:
-            self.watch.running(job, self.loop.time() + self.again.pop(job.id))
+        elif job.number in self.again:
+            self.watch.running(job, self.loop.time() + self.again.pop(job.number))
         else:
             self.end(job)
 
@@ -111,13 +111,13 @@ class Desk:
         return job  # type: ignore[no-any-return]
 
     def end(self, job: Any) -> None:
-        job.state = JobState.SUCCEEDED
+        job.status = JobState.SUCCEEDED
         job.job = None
         self.jobs.pop(job, None)
         job.limit = math.inf
 
     def leave(self, job: Stub) -> None:
-        job.state = JobState.CANCELLED
+        job.status = JobState.CANCELLED
         self.watch.unqueued()
 
 
@@ -227,7 +227,7 @@ def test_a_job_that_has_left_the_queue_is_not_looked_at() -> None:
     desk = Desk()
     stays, leaves, starts = desk.queue(1, 110), desk.queue(2, 110), desk.queue(3, 110)
     desk.leave(leaves)
-    starts.state = JobState.RUNNING
+    starts.status = JobState.RUNNING
     desk.watch.unqueued()
     desk.loop.turn_to(200)
     assert (stays.seen_at, leaves.seen_at, starts.seen_at) == ([110], [], [])
@@ -239,7 +239,7 @@ def test_a_job_that_ends_because_of_another_is_not_looked_at_any_more() -> None:
     seen: list[int] = []
 
     def overdue(job: Any, *_: Any) -> None:
-        seen.append(job.id)
+        seen.append(job.number)
         for each in jobs:
             desk.end(each)
 
@@ -308,7 +308,7 @@ def test_every_deadline_is_kept_whatever_comes_and_goes(seed: int, early: float)
             gone = dice.choice(list(alive))
             job = alive.pop(gone)
             if not job.seen_at:
-                if job.state is JobState.QUEUED:
+                if job.status is JobState.QUEUED:
                     desk.leave(job)
                 else:
                     desk.end(job)

@@ -9,8 +9,9 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs,
     _exits                          and whom KeyboardInterrupt and SystemExit are for
     _lifecycle                      law: the states, the legal moves, the books
-    _job  _snapshot                 facts: the record of one job; frozen statistics and reports
-    _handle  _events                views: what a submitter holds, what an observer hears
+    _run  _failure                  facts: the record of a run; the exception that somebody has to see
+    _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
+    _job  _events                   the record of a job, which is that handle; what an observer hears
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
     _group                          the task group that jobs leave by themselves
     _runner                         runs one job in a task of its own

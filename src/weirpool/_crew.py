@@ -17,9 +17,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import _stack
+from ._failure import Failure
 from ._group import JobGroup
-from ._job import Cause, Failure, Job, Outcome, Run
+from ._job import Job, Outcome
 from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, TIMED_OUT, JobState, Ledger
+from ._run import Cause, Run
 from ._runner import look_after, makes_plain_tasks, run_job, unmade
 from ._show import function_name
 from ._snapshot import Stray
@@ -194,7 +196,7 @@ class Crew:
             said = fn.__qualname__ if type(fn) is FunctionType else None
             if said is None or said is not self._said:
                 said = self._said = function_name(fn)
-            name = job.label = f"{said}#{job.id}"
+            name = job.label = f"{said}#{job.number}"
         plain = not self._wrapped and loop.get_task_factory() is None
         run = Run.of(job)
         coroutine = run_job(job, run, self, plain)
@@ -292,7 +294,7 @@ class Crew:
 
     def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> None:
         """Cancel a job that has not ended: a queued one leaves at once, a running one is given its grace."""
-        if job.state is QUEUED:
+        if job.status is QUEUED:
             self._leave_queue(job, CANCELLED, job.cancelled(reason))
             return
         run = job.run
@@ -342,14 +344,14 @@ class Crew:
         the garbage collector knows who does.
         """
         for job in gc.get_referrers(self):
-            if isinstance(job, Job) and hasattr(job, "state"):  # else it was never accepted
+            if isinstance(job, Job) and hasattr(job, "status"):  # else it was never accepted
                 with suppress(Exception):  # whatever is the matter with this one, there are others
                     self._write_off(job)
         self.watch.rest()
         self._ledger.write_off(len(self.strays))
 
     def _write_off(self, job: Job) -> None:
-        if job.state not in ENDED:
+        if job.status not in ENDED:
             alive = False
             run = job.run
             if run is not None and (task := run.task) is not None and not task.done():
@@ -377,7 +379,7 @@ class Crew:
 
     def _overdue(self, job: Job) -> None:
         """Deal with a job whose time has come: its deadline in the queue or while running, or the end of its grace."""
-        if job.state is QUEUED:
+        if job.status is QUEUED:
             self._leave_queue(job, TIMED_OUT, self._timed_out(job, "queued"))
             return
         run = job.run
@@ -452,7 +454,7 @@ class Crew:
 
     def _stray(self, job: Job) -> Stray:
         task, reason, since = self.strays[job]
-        return Stray(job.id, job.name, reason, self.loop.time() - since, _stack.where(task))
+        return Stray(job.number, job.name, reason, self.loop.time() - since, _stack.where(task))
 
 
 def _release(future: asyncio.Future[None]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from ._job import Run
+    from ._run import Run
 
 __all__ = ["JobGroup"]
 

@@ -1,4 +1,8 @@
-"""The submitter's view of a job: await it, cancel it, look at it. A handle holds a job, never a pool."""
+"""The submitter's view of a job: await it, cancel it, look at it.
+
+The handle is the record itself (`_job.Job`), seen from outside, and not one more object for each of a million jobs. So its
+methods use what only the record has.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,14 @@ from anyio import CancelScope
 from . import _checks
 from ._checks import running_loop
 from ._errors import PoolError, context_of, set_context
-from ._job import CURRENT, Failure, Job
+from ._failure import Failure
 from ._lifecycle import ENDED, FAILED, SUCCEEDED, JobState
+from ._run import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
-__all__ = ["JobHandle", "current_job", "handle_of", "outlast", "remaining"]
+__all__ = ["JobHandle", "current_job", "outlast", "remaining"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -35,28 +40,30 @@ class JobHandle(Generic[T_co]):
     `WorkerPool.run`, leaves none.
     """
 
-    __slots__ = ("__weakref__", "_job")
+    __slots__ = ()
 
-    _job: Job
+    if TYPE_CHECKING:
+        number: int
+        status: JobState
+
+        @property
+        def name(self) -> str:
+            """The job's name, which is its task's too: the one given to submit, or the function's and the job's number."""
+            ...
 
     @property
     def id(self) -> int:
         """The job's number: the first that its pool accepted is 1."""
-        return self._job.id
-
-    @property
-    def name(self) -> str:
-        """The job's name, which is its task's too: the one given to submit, or the function's and the job's number."""
-        return self._job.name
+        return self.number
 
     @property
     def state(self) -> JobState:
         """Where the job is."""
-        return self._job.state
+        return self.status
 
     def done(self) -> bool:
         """Say whether the job has ended, whichever way."""
-        return self._job.state in ENDED
+        return self.state in ENDED
 
     def cancel(self) -> bool:
         """Cancel the job.
@@ -71,7 +78,7 @@ class JobHandle(Generic[T_co]):
         Raises:
             RuntimeError: called from another thread or event loop.
         """
-        job = self._job
+        job: Any = self
         owner = job.owner
         if owner is None:
             return False
@@ -87,7 +94,7 @@ class JobHandle(Generic[T_co]):
         Raises:
             RuntimeError: called from another thread or event loop, or from the job itself.
         """
-        job = self._job
+        job: Any = self
         if job.owner is not None:
             waiter = _waiter(job, job.owner.loop)
             try:
@@ -105,8 +112,8 @@ class JobHandle(Generic[T_co]):
             JobCancelled: it was cancelled.
             BaseException: whatever the job itself raised.
         """
-        job = self._job
-        if job.state is SUCCEEDED:
+        job: Any = self
+        if job.status is SUCCEEDED:
             result: T_co = job.outcome
             return result
         error = self.exception()
@@ -126,10 +133,10 @@ class JobHandle(Generic[T_co]):
         Raises:
             asyncio.InvalidStateError: the job has not ended.
         """
-        job = self._job
-        if job.state not in ENDED:
-            raise asyncio.InvalidStateError(f"job {job.name!r} is {job.state.value}: it has no outcome yet")
-        if job.state is SUCCEEDED:
+        job: Any = self
+        if job.status not in ENDED:
+            raise asyncio.InvalidStateError(f"job {job.name!r} is {job.status.value}: it has no outcome yet")
+        if job.status is SUCCEEDED:
             return None
         outcome = job.outcome
         if isinstance(outcome, Failure):
@@ -138,10 +145,10 @@ class JobHandle(Generic[T_co]):
         else:
             error = outcome
         # The pool's own errors are copied, so that no two awaiters share one; what the job raised is raised as it is.
-        return error.again() if job.state is not FAILED and isinstance(error, PoolError) else error
+        return error.again() if job.status is not FAILED and isinstance(error, PoolError) else error
 
     def __await__(self) -> Generator[Any, None, T_co]:
-        job = self._job
+        job: Any = self
         if job.owner is not None:  # it has not ended
             waiter = _waiter(job, job.owner.loop)
             try:
@@ -149,7 +156,7 @@ class JobHandle(Generic[T_co]):
             except BaseException:
                 job.remove_waiter(waiter)
                 raise
-        if job.state is SUCCEEDED:
+        if job.status is SUCCEEDED:
             result: T_co = job.outcome
             return result
         try:
@@ -161,21 +168,14 @@ class JobHandle(Generic[T_co]):
         return f"<JobHandle {self.name} {self.state.value}>"
 
 
-def handle_of(job: Job) -> JobHandle[Any]:
-    """Make a handle of a job; see `Run` for why not by an `__init__`."""
-    handle: JobHandle[Any] = JobHandle()
-    handle._job = job  # noqa: SLF001
-    return handle
-
-
-def _waiter(job: Job, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+def _waiter(job: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     """Return a future that is done when the job ends.
 
     Each awaiter has one of its own: a future that they shared would let a cancelled awaiter cancel it for all.
     """
     if running_loop() is not loop:
         _checks.on_loop("waiting for a job", loop)
-    run = CURRENT.get()
+    run: Any = CURRENT.get()
     if run is not None and run.job is job and asyncio.current_task() is run.task:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
     waiter: asyncio.Future[None] = Future()  # of the running loop, which is faster than to say so
@@ -207,7 +207,7 @@ def current_job() -> JobHandle[Any] | None:
         A handle of the job: its name, its state, a way to cancel it.
     """
     run = CURRENT.get()
-    return None if run is None or run.job is None else handle_of(run.job)
+    return None if run is None or run.job is None else run.job
 
 
 def remaining() -> float | None:

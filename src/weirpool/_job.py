@@ -6,12 +6,10 @@ outcome, and no reference to the callable, its arguments, its context or its tas
 
 from __future__ import annotations
 
-import logging
-import math
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ._errors import JobCancelled, JobTimeout, traceback_of
+from ._errors import JobCancelled, JobTimeout
+from ._handle import JobHandle
 from ._show import function_name
 
 if TYPE_CHECKING:
@@ -20,24 +18,9 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from ._lifecycle import JobState, Ledger
+    from ._run import Run
 
-__all__ = ["CURRENT", "Cause", "Failure", "Job", "JobOwner", "Outcome", "Run"]
-
-_log = logging.getLogger("weirpool.job")
-
-# The run that this context belongs to, and not the job: contexts are copied into whatever a job starts, and a task that
-# outlives its job must not keep the job's outcome alive with it.
-CURRENT: ContextVar[Run | None] = ContextVar("weirpool.current_run", default=None)
-
-
-class Cause:
-    """Say why a job is being ended before its time, and how much of its grace is still to come."""
-
-    __slots__ = ("reason", "spare")
-
-    def __init__(self, reason: Literal["cancel", "shutdown", "deadline"], spare: float) -> None:
-        self.reason: Literal["cancel", "shutdown", "deadline"] = reason
-        self.spare: float = spare
+__all__ = ["Job", "JobOwner", "Outcome"]
 
 
 class JobOwner(Protocol):
@@ -53,79 +36,15 @@ class JobOwner(Protocol):
         ...
 
 
-class Failure:
-    """Hold the exception that a job ended with, and see to it that it is seen.
-
-    A job's record dies when the last of its handles does (at once, if they were dropped before). If nobody has looked at
-    the exception by then, it is logged: once, with its traceback. Nothing is paid for this by a job that succeeds.
-    """
-
-    __slots__ = ("error", "job", "pool", "seen", "traceback")
-
-    def __init__(self, error: BaseException, job: str, pool: str) -> None:
-        self.error = error
-        self.traceback = traceback_of(error)
-        self.job = job
-        self.pool = pool
-        self.seen = False
-
-    def rewound(self) -> BaseException:
-        """Return the exception with the traceback that it left the job with, without the frames of who raised it since."""
-        return BaseException.with_traceback(self.error, self.traceback)
-
-    def __del__(self) -> None:
-        if not self.seen:
-            _log.error(
-                "job %r of pool %r failed and nobody asked why",
-                self.job,
-                self.pool,
-                exc_info=(type(self.error), self.error, self.traceback),
-            )
-
-
 # What a job ended with: its result if it SUCCEEDED, a Failure if it FAILED or TIMED_OUT, else the error to raise.
 Outcome = Any
 
 
-class Run:
-    """What there is of a job only while it has a place: from when it is given one to its end.
+class Job(JobHandle[Any]):
+    """Carry one job from submission to its end; its submitter sees it as a `JobHandle`.
 
-    A million jobs that wait have none of it. Made by `of`: CPython calls an `__init__` by a detour through C.
-
-    Attributes:
-        job: whose run it is; None when that has ended.
-        task: the task that runs it.
-        scope: the `asyncio.timeout` around it, if it has one.
-        started_at: when its function was called, on the loop's clock.
-        due: when its time will be over, if it has a limit.
-        limit: when somebody has to look at it again: when it is due first, and then at the end of its grace.
-        cause: why it is being ended before its time; the first cause stays, and the job is cancelled only for that one.
+    Filled by whoever makes it: see `Run`.
     """
-
-    __slots__ = ("cause", "due", "job", "limit", "scope", "started_at", "task")
-
-    job: Job | None
-    task: asyncio.Task[None] | None
-    scope: asyncio.Timeout | None
-    started_at: float
-    due: float | None
-    limit: float
-    cause: Cause | None
-
-    @staticmethod
-    def of(job: Job) -> Run:
-        """Make the record of a run that is about to begin."""
-        run = Run()
-        run.job = job
-        run.task = run.scope = run.due = run.cause = None
-        run.started_at = job.accepted_at
-        run.limit = math.inf
-        job.run = run
-        return run
-
-
-class Job:
-    """Carry one job from submission to its end. Filled by whoever makes it, see `Run`."""
 
     __slots__ = (
         "__weakref__",
@@ -134,18 +53,18 @@ class Job:
         "context",
         "deadline",
         "fn",
-        "id",
         "label",
+        "number",
         "outcome",
         "owner",
         "run",
-        "state",
+        "status",
         "timeout",
         "waiters",
     )
 
-    id: int
-    state: JobState
+    number: int
+    status: JobState
     outcome: Outcome
     fn: Callable[..., Awaitable[Any]]
     args: tuple[Any, ...]
@@ -164,7 +83,7 @@ class Job:
         """The name that the job was given, or its function's and its number; fixed from start or end on."""
         label = self.label
         if label is None:
-            label = f"{function_name(self.fn)}#{self.id}"
+            label = f"{function_name(self.fn)}#{self.number}"
         return label
 
     def end(self, state: JobState, outcome: Outcome, ledger: Ledger) -> None:

@@ -98,9 +98,9 @@ class IllegalMove(RuntimeError):
 class HasState(Protocol):
     """A thing with a job's state, outcome and number."""
 
-    state: JobState
+    status: JobState
     outcome: Any
-    id: int
+    number: int
 
 
 class Ledger:
@@ -125,14 +125,14 @@ class Ledger:
     def accept_queued(self, job: HasState) -> None:
         """Enter a new job, which waits, and number it."""
         self.queued += 1
-        self.accepted = job.id = self.accepted + 1
-        job.state = QUEUED
+        self.accepted = job.number = self.accepted + 1
+        job.status = QUEUED
 
     def accept_running(self, job: HasState) -> None:
         """Enter a new job, which has a worker at once, and number it."""
         self.running += 1
-        self.accepted = job.id = self.accepted + 1
-        job.state = RUNNING
+        self.accepted = job.number = self.accepted + 1
+        job.status = RUNNING
 
     def start(self, job: HasState) -> None:
         """Give a worker to a job that waits.
@@ -140,9 +140,9 @@ class Ledger:
         Raises:
             IllegalMove: it does not wait; nothing was changed.
         """
-        if job.state is not QUEUED:
-            raise IllegalMove(f"job {job.id}: {job.state.name} -> RUNNING")
-        job.state = RUNNING
+        if job.status is not QUEUED:
+            raise IllegalMove(f"job {job.number}: {job.status.name} -> RUNNING")
+        job.status = RUNNING
         self.running += 1
         self.queued -= 1
 
@@ -154,11 +154,11 @@ class Ledger:
         Raises:
             IllegalMove: the table does not allow it; nothing was changed.
         """
-        was = job.state
+        was = job.status
         if to not in _ENDINGS[was]:
-            raise IllegalMove(f"job {job.id}: {was.name} -> {to.name}")
+            raise IllegalMove(f"job {job.number}: {was.name} -> {to.name}")
         job.outcome = outcome
-        job.state = to
+        job.status = to
         self.ends[to] += 1
         if was is RUNNING:
             if to is ABANDONED:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ._errors import is_a, traceback_of
 from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
 from ._exits import raise_in_loop
-from ._job import Failure
+from ._failure import Failure
 from ._lifecycle import SUCCEEDED
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from ._job import Job, Run
+    from ._job import Job
     from ._lifecycle import PoolState
+    from ._run import Run
 
 __all__ = ["Observers"]
 
@@ -44,26 +45,26 @@ class Observers:
     def job_accepted(self, job: Job) -> None:
         """Tell that a job was accepted."""
         if self._hooks["job_accepted"]:
-            self._tell("job_accepted", JobAccepted(self._pool, job.id, job.name))
+            self._tell("job_accepted", JobAccepted(self._pool, job.number, job.name))
 
     def job_started(self, job: Job, run: Run) -> None:
         """Tell that a job got a place."""
         run.started_at = self._loop.time()
         if self._hooks["job_started"]:
-            self._tell("job_started", JobStarted(self._pool, job.id, job.name, run.started_at - job.accepted_at))
+            self._tell("job_started", JobStarted(self._pool, job.number, job.name, run.started_at - job.accepted_at))
 
     def job_ended(self, job: Job, run: Run | None) -> None:
         """Tell that a job came to its end, with its run if it had got a place."""
         if self._hooks["job_ended"]:
             ran_for = None if run is None else self._loop.time() - run.started_at
-            outcome = None if job.state is SUCCEEDED else job.outcome  # a result may be anything, and is not looked at
+            outcome = None if job.status is SUCCEEDED else job.outcome  # a result may be anything, and is not looked at
             error = outcome.error if isinstance(outcome, Failure) else outcome
-            self._tell("job_ended", JobEnded(self._pool, job.id, job.name, job.state, ran_for, error))
+            self._tell("job_ended", JobEnded(self._pool, job.number, job.name, job.status, ran_for, error))
 
     def stray_ended(self, job: Job) -> None:
         """Tell that an abandoned job really ended."""
         if self._hooks["stray_ended"]:
-            self._tell("stray_ended", StrayEnded(self._pool, job.id, job.name))
+            self._tell("stray_ended", StrayEnded(self._pool, job.number, job.name))
 
     def submit_refused(self, reason: str) -> None:
         """Tell that a submission was not accepted."""

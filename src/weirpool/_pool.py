@@ -18,10 +18,11 @@ from ._checks import running_loop
 from ._closing import Closing
 from ._crew import Crew
 from ._errors import PoolClosed
-from ._handle import JobHandle, handle_of, outlast
-from ._job import CURRENT, Job, Run
+from ._handle import JobHandle, outlast
+from ._job import Job
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._queue import JobQueue
+from ._run import CURRENT, Run
 from ._snapshot import PoolStats, ShutdownReport
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ class WorkerPool(AsyncResource):
         job = self._job(fn, args, timeout, deadline, name)
         if not self._admission.admit(job):
             await self._admission.wait(job, self._submit_timeout)
-        return handle_of(job)
+        return job
 
     def submit_nowait(
         self,
@@ -292,7 +293,7 @@ class WorkerPool(AsyncResource):
         job = self._job(fn, args, timeout, deadline, name)
         if not self._admission.admit(job):
             self._admission.refuse_full()
-        return handle_of(job)
+        return job
 
     async def run(
         self,

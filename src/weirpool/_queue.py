@@ -44,7 +44,7 @@ class JobQueue(asyncio.Queue[Job]):
             raise asyncio.QueueEmpty
         job = jobs.popleft()
         if self._gone:
-            while job.state is not QUEUED:
+            while job.status is not QUEUED:
                 self._gone -= 1
                 job = jobs.popleft()
             self._sweep_if_due()  # so that where there are any, there is a living one
@@ -81,7 +81,7 @@ class JobQueue(asyncio.Queue[Job]):
         while self._gone and (self._gone * 2 >= len(self._jobs) or len(self._jobs) <= _SHORT):
             jobs = self._jobs
             before = tuple(jobs)
-            living = deque([job for job in before if job.state is QUEUED])
+            living = deque([job for job in before if job.status is QUEUED])
             # Else the garbage collector has come by, and with it somebody's finalizer that submits or cancels.
             if jobs is self._jobs and len(jobs) == len(before):
                 self._jobs, self._gone = living, 0

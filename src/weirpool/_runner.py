@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import cause_of, is_a, traceback_of
 from ._exits import raise_in_loop
-from ._job import CURRENT, Failure, Job, Outcome, Run
+from ._failure import Failure
 from ._lifecycle import CANCELLED, FAILED, RUNNING, SUCCEEDED, TIMED_OUT, JobState
+from ._run import CURRENT, Run
 from ._show import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from ._job import Job, Outcome
     from ._watch import Watch
 
 __all__ = ["Settler", "look_after", "run_job", "unmade"]
@@ -85,7 +87,7 @@ def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], jo
         job = reference()
         if job is None:
             return
-        if job.state is not RUNNING:
+        if job.status is not RUNNING:
             crew.ended_late(job)
         elif task.cancelled():
             crew.settle(job, CANCELLED, job.cancelled(_reason(job.run) or "task"))
@@ -165,7 +167,7 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         task = run.task
     try:
         # A limit that nobody has moved since it was set says that the crew has done nothing to the job, nor its deadline.
-        if error is None and job.state is RUNNING and (run.limit is due or scope is None or not scope.expired()):
+        if error is None and job.status is RUNNING and (run.limit is due or scope is None or not scope.expired()):
             crew.settle(job, SUCCEEDED, result)
         else:
             _end_otherwise(job, run, error, crew)
@@ -182,7 +184,7 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
 
 def _end_otherwise(job: Job, run: Run, error: BaseException | None, crew: Settler) -> None:
     """Settle a job that has not returned in time, unless somebody else has."""
-    if job.state is not RUNNING:
+    if job.status is not RUNNING:
         crew.ended_late(job)
     else:
         crew.settle(job, *_judged(job, run, error, crew))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-    from ._job import Job, Run
+    from ._job import Job
+    from ._run import Run
 
 __all__ = ["Watch"]
 
@@ -64,7 +65,7 @@ class Watch:
 
     def queued(self, job: Job, deadline: float) -> None:
         """Look at a queued job at its deadline."""
-        heapq.heappush(self._queued, (deadline, job.id, weakref.ref(job)))
+        heapq.heappush(self._queued, (deadline, job.number, weakref.ref(job)))
         self._waiting += 1
         if deadline < self.at:
             self._set(deadline)
@@ -111,4 +112,4 @@ class Watch:
 
 def _still_queued(reference: weakref.ref[Job]) -> Job | None:
     job = reference()
-    return job if job is not None and job.state is QUEUED else None
+    return job if job is not None and job.status is QUEUED else None

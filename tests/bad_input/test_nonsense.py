@@ -228,7 +228,7 @@ async def refusal_of(verb: str, fn: Any, *args: Any, **options: Any) -> Exceptio
             error = raised
         accepted = pool.stats().accepted == before.accepted + 1
         if accepted and verb != "run":
-            assert type(handle) is JobHandle
+            assert isinstance(handle, JobHandle)
             await handle.wait()
             handle.exception()
         assert accepted or pool.stats() == before

@@ -87,7 +87,7 @@ BUGS = (
     Bug(
         "settle called twice: an abandoned job is settled again when it ends",
         _runner,
-        (("    if job.state is not RUNNING:\n        crew.ended_late(job)\n    else:", "    if True:"),),
+        (("    if job.status is not RUNNING:\n        crew.ended_late(job)\n    else:", "    if True:"),),
     ),
     Bug(
         "aclose() changes the state after its first await",

@@ -1,0 +1,65 @@
+"""The record of a run: what there is of a job only while it has a place."""
+
+from __future__ import annotations
+
+import math
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ._job import Job
+
+__all__ = ["CURRENT", "Cause", "Run"]
+
+# The run that this context belongs to, and not the job: contexts are copied into whatever a job starts, and a task that
+# outlives its job must not keep the job's outcome alive with it.
+CURRENT: ContextVar[Run | None] = ContextVar("weirpool.current_run", default=None)
+
+
+class Cause:
+    """Say why a job is being ended before its time, and how much of its grace is still to come."""
+
+    __slots__ = ("reason", "spare")
+
+    def __init__(self, reason: Literal["cancel", "shutdown", "deadline"], spare: float) -> None:
+        self.reason: Literal["cancel", "shutdown", "deadline"] = reason
+        self.spare: float = spare
+
+
+class Run:
+    """What there is of a job only while it has a place: from when it is given one to its end.
+
+    A million jobs that wait have none of it. Made by `of`: CPython calls an `__init__` by a detour through C.
+
+    Attributes:
+        job: whose run it is; None when that has ended.
+        task: the task that runs it.
+        scope: the `asyncio.timeout` around it, if it has one.
+        started_at: when its function was called, on the loop's clock.
+        due: when its time will be over, if it has a limit.
+        limit: when somebody has to look at it again: when it is due first, and then at the end of its grace.
+        cause: why it is being ended before its time; the first cause stays, and the job is cancelled only for that one.
+    """
+
+    __slots__ = ("cause", "due", "job", "limit", "scope", "started_at", "task")
+
+    job: Job | None
+    task: asyncio.Task[None] | None
+    scope: asyncio.Timeout | None
+    started_at: float
+    due: float | None
+    limit: float
+    cause: Cause | None
+
+    @staticmethod
+    def of(job: Job) -> Run:
+        """Make the record of a run that is about to begin."""
+        run = Run()
+        run.job = job
+        run.task = run.scope = run.due = run.cause = None
+        run.started_at = job.accepted_at
+        run.limit = math.inf
+        job.run = run
+        return run
