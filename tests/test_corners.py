@@ -235,7 +235,7 @@ async def test_a_job_that_is_cancelled_just_when_the_pool_sees_its_deadline_earl
         await handle.wait()
         assert 0.3 - 2 * EARLY <= clock.passed <= 0.3
         assert job.cancellations == 1
-        with pytest.raises(JobCancelled):
+        with pytest.raises(JobTimeout):
             await handle
         await job.release()
 
@@ -247,7 +247,8 @@ async def test_a_job_that_ends_just_when_the_pool_sees_its_deadline_early_leaves
     loop, gate = asyncio.get_running_loop(), asyncio.Event()
     async with WorkerPool() as pool:
         loop.call_at(loop.time() + 0.1 - EARLY, gate.set)
-        assert await pool.run(gate.wait, timeout=0.1) is True
+        with pytest.raises(JobTimeout):
+            await pool.run(gate.wait, timeout=0.1)
         assert early
         assert [timer for timer in early if not timer.cancelled() and timer.when() > loop.time()] == []
 
@@ -311,18 +312,47 @@ async def test_a_job_that_undoes_its_cancellation_by_the_end_of_asyncio_run_is_c
     await pool.aclose()
 
 
-async def test_a_look_at_a_job_before_its_deadline_has_hit_it_changes_nothing() -> None:
-    """As may happen on a loop that does not run callbacks in the order in which it was given them."""
-    gate = Gate()
+async def test_a_job_that_goes_on_in_the_turn_in_which_its_deadline_is_noticed_is_late() -> None:
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
     async with WorkerPool() as pool:
-        handle = await pool.submit(gate, 7, timeout=FOREVER)
-        await turns()
-        job: Any = handle
-        pool._crew._deadline_came(job.run)
-        await asyncio.sleep(0.01)
-        assert handle.state is JobState.RUNNING
-        gate.open()
-        assert await handle == 7
+        loop.call_at(loop.time() + 0.1, event.set)  # before the pool's timer, so that the job is woken before it is cancelled
+        handle = await pool.submit(event.wait, timeout=0.1)
+        await handle.wait()
+        assert handle.state is JobState.TIMED_OUT
+        assert isinstance(handle.exception(), JobTimeout)
+
+
+async def test_a_timeout_of_a_jobs_own_that_comes_together_with_its_deadline_is_that() -> None:
+    loop = asyncio.get_running_loop()
+    async with WorkerPool() as pool:
+        own = loop.create_future()
+        loop.call_at(loop.time() + 0.1, own.set_exception, TimeoutError("its own"))
+        handle = await pool.submit(lambda: own, timeout=0.1)
+        await handle.wait()
+        assert handle.state is JobState.TIMED_OUT
+        error = handle.exception()
+        assert isinstance(error, JobTimeout)
+        assert str(error.__cause__) == "its own"
+
+
+@pytest.mark.parametrize("how", ["cancel", "shutdown"])
+async def test_who_cancels_a_job_after_its_deadline_has_been_noticed_is_too_late(how: str) -> None:
+    loop = asyncio.get_running_loop()
+    async with WorkerPool(shutdown_timeout=0.1, cancel_grace=0.1) as pool:
+        gate = Gate()
+        handles: list[JobHandle[Any]] = []
+
+        def late() -> None:
+            if how == "cancel":
+                handles[0].cancel()
+            else:
+                pool._crew.cancel_all("shutdown")
+
+        loop.call_at(loop.time() + 0.1, loop.call_soon, late)
+        handles.append(await pool.submit(gate, timeout=0.1))
+        await handles[0].wait()
+        assert isinstance(handles[0].exception(), JobTimeout)
+        assert handles[0].state is JobState.TIMED_OUT
 
 
 # Closing ------------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import traceback
 import weakref
@@ -527,3 +529,17 @@ async def test_a_waiter_is_kept_neither_when_it_has_gone_nor_when_the_job_has_en
         gc.collect()
         assert [reference() for reference in made if reference() is not None] == []
         assert handle.done()
+
+
+async def test_a_copy_of_a_handle_is_that_handle_and_none_can_be_made_or_pickled() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1) as pool:
+        handle = await pool.submit(gate, 7)
+        assert copy.copy(handle) is handle
+        assert copy.deepcopy([handle]) == [handle]
+        with pytest.raises(TypeError, match=r"a JobHandle is what WorkerPool\.submit\(\) returns"):
+            JobHandle()
+        with pytest.raises(TypeError, match="can't be pickled"):
+            pickle.dumps(handle)
+        gate.open()
+        assert await handle == 7

@@ -379,6 +379,21 @@ async def test_a_pool_that_accepts_and_cancels_jobs_with_deadlines_for_ever_does
         assert len(pool._crew.watch._queued) == 0
 
 
+def test_a_look_that_goes_wrong_with_one_job_does_not_lose_the_others() -> None:
+    desk = Desk()
+    first, second = desk.run(1, 101.0), desk.run(2, 102.0)
+
+    def fails(job: Any) -> None:
+        job.limit = math.inf
+        raise LookupError
+
+    desk.watch._overdue = fails
+    with pytest.raises(LookupError):
+        desk.loop.turn_to(101.0)
+    assert first.limit == math.inf
+    assert desk.loop.armed == [second.limit]
+
+
 def timer_of(pool: WorkerPool) -> Any:
     """Return the one timer of a pool."""
     return pool._crew.watch._timer

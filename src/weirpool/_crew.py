@@ -11,6 +11,7 @@ import asyncio
 import gc
 import logging
 import math
+from asyncio import tasks
 from contextlib import suppress
 from contextvars import Context
 from types import FunctionType
@@ -206,7 +207,7 @@ class Crew:
                 coroutine.send(None)
             # Instrumentation may look for a trace in the context that is current: that of whoever submits, or has just ended.
             if plain and self._direct:
-                task = run.task = asyncio.Task(coroutine, loop=loop, name=name, context=job.context)
+                task = run.task = tasks.Task(coroutine, loop=loop, name=name, context=job.context)
             else:
                 task = run.task = self._neutral.run(loop.create_task, coroutine, name=name, context=job.context)
                 if plain and task.get_coro() is not coroutine:
@@ -302,10 +303,8 @@ class Crew:
         scope, task = run.scope, run.task
         assert task is not None
         # One cancellation per job: neither a second request nor the deadline must hit it again while it cleans up.
-        if run.cause is None and not (scope is not None and scope.expired()):
+        if run.cause is None and (scope is None or scope.when() is None):
             self._doom(run, reason)
-            if scope is not None:
-                scope.reschedule(None)
             if reason == "cancel" or not self._told(task):
                 task.cancel()
 
@@ -413,8 +412,7 @@ class Crew:
             if run.scope is not None and run.scope.expired():
                 self._doom(run, "deadline")
             else:
-                assert run.due is not None
-                self.watch.running(run, max(run.due, self.loop.time() + _A_MOMENT))
+                self.watch.running(run, self.loop.time() + _A_MOMENT)
 
     def _doom(self, run: Run, reason: Literal["cancel", "shutdown", "deadline"]) -> None:
         """Note why a job is being ended, and count its grace from now.

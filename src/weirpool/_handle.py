@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from anyio import CancelScope
 
@@ -42,9 +42,10 @@ class JobHandle(Generic[T_co]):
 
     __slots__ = ()
 
+    def __init__(self) -> None:
+        raise TypeError("a JobHandle is what WorkerPool.submit() returns; it can't be made")
+
     if TYPE_CHECKING:
-        number: int
-        status: JobState
 
         @property
         def name(self) -> str:
@@ -54,12 +55,16 @@ class JobHandle(Generic[T_co]):
     @property
     def id(self) -> int:
         """The job's number: the first that its pool accepted is 1."""
-        return self.number
+        job: Any = self
+        number: int = job.number
+        return number
 
     @property
     def state(self) -> JobState:
         """Where the job is."""
-        return self.status
+        job: Any = self
+        state: JobState = job.status
+        return state
 
     def done(self) -> bool:
         """Say whether the job has ended, whichever way."""
@@ -163,6 +168,17 @@ class JobHandle(Generic[T_co]):
             return self.result()
         finally:
             del self, job  # a traceback that holds this frame must not hold the outcome
+
+    # A job is one job, and not a value: a copy of its record would have a life of its own, which nobody keeps the books of.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a JobHandle belongs to its process: it can't be pickled")
 
     def __repr__(self) -> str:
         return f"<JobHandle {self.name} {self.state.value}>"

@@ -78,6 +78,9 @@ class Job(JobHandle[Any]):
     waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None
     """Nearly always nobody or one awaiter, so no list until there are two."""
 
+    if not TYPE_CHECKING:
+        __init__ = object.__init__  # that of a handle refuses
+
     @property
     def name(self) -> str:
         """The name that the job was given, or its function's and its number; fixed from start or end on."""

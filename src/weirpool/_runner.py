@@ -166,8 +166,9 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
     if task is None:
         task = run.task
     try:
-        # A limit that nobody has moved since it was set says that the crew has done nothing to the job, nor its deadline.
-        if error is None and job.status is RUNNING and (run.limit is due or scope is None or not scope.expired()):
+        # A limit that nobody has moved since it was set says that the crew has done nothing to the job, nor its deadline. If
+        # that has been noticed, it counts, although `asyncio.timeout` takes a turn to cancel for it.
+        if error is None and job.status is RUNNING and (run.limit is due or scope is None or scope.when() is None):
             crew.settle(job, SUCCEEDED, result)
         else:
             _end_otherwise(job, run, error, crew)
@@ -216,7 +217,7 @@ def _judged(job: Job, run: Run, error: BaseException | None, crew: Settler) -> t
         return TIMED_OUT, Failure(job.timed_out("queued"), job.name, crew.name)
     if error is not None:
         _strip(error)
-    if run.scope is not None and run.scope.expired():
+    if run.scope is not None and run.scope.when() is not None:
         timeout = job.timed_out("running")
         if not _is_the_deadline(error):
             timeout.__cause__ = error

@@ -92,6 +92,16 @@ class Watch:
         # Some loops fire a timer a little before its time: what is due at that time counts as due.
         now = max(self._loop.time(), self.at)
         self._set(math.inf)
+        try:
+            self._deal_with_what_is_due(now)
+        finally:  # else nobody would look at the others any more, should anything go wrong with one
+            following = min((run.limit for run in list(self._runs.values()) if run.job is not None), default=math.inf)
+            if self._queued:
+                following = min(following, self._queued[0][0])
+            if following < self.at:
+                self._set(following)
+
+    def _deal_with_what_is_due(self, now: float) -> None:
         while self._queued:
             deadline, _, reference = self._queued[0]
             job = _still_queued(reference)
@@ -100,14 +110,10 @@ class Watch:
             heapq.heappop(self._queued)
             if job is not None:
                 self._overdue(job)
-        for run in [run for run in self._runs.values() if run.limit <= now]:
+        # From a list of its own, as a job's end may start others.
+        for run in [run for run in list(self._runs.values()) if run.limit <= now]:
             if run.job is not None and run.limit <= now:  # else an observer has ended it just now, or cancelled it
                 self._overdue(run.job)
-        following = min((run.limit for run in self._runs.values() if run.job is not None), default=math.inf)
-        if self._queued:
-            following = min(following, self._queued[0][0])
-        if following < self.at:
-            self._set(following)
 
 
 def _still_queued(reference: weakref.ref[Job]) -> Job | None:

@@ -231,7 +231,11 @@ def judge_reaction(world: World, story: Story) -> Iterator[str]:
     passed_on = world.strangers_hit - (0 if story.handle is not None and story.handle.state is JobState.ABANDONED else 1)
     if story.seen > 1 + story.touched + max(0, passed_on):
         yield f"R7: a co-operative job was cancelled {story.seen} times (job {story.mark})"
-    told = {JobState.CANCELLED, JobState.TIMED_OUT}
+    told = {JobState.CANCELLED}
+    # A job may come to its own end between its time being over and its being told: at that very moment, or in the turns that
+    # are made up for after something has blocked the loop.
+    if story.ended_at > story.due + A_LITTLE and world.blocked == story.blocked:
+        told.add(JobState.TIMED_OUT)
     if not world.loop.deviations:  # else a grace of nothing may be over before the step in which it is told
         told.add(JobState.ABANDONED)
     if story.handle is not None and story.handle.state in told and not story.seen:
