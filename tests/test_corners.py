@@ -355,6 +355,21 @@ async def test_who_cancels_a_job_after_its_deadline_has_been_noticed_is_too_late
         assert handles[0].state is JobState.TIMED_OUT
 
 
+@pytest.mark.complains
+async def test_a_deadline_that_is_looked_at_twice_before_it_hits_its_job_hits_it_once() -> None:
+    """As happens on a loop that does not run callbacks in the order in which it was given them."""
+    stubborn = Stubborn()
+    async with WorkerPool(cancel_grace=0.05) as pool:
+        handle: Any = await pool.submit(stubborn, timeout=FOREVER)
+        await stubborn.started.wait()
+        for _ in range(2):
+            pool._crew._overdue(handle)
+        await handle.wait()
+        assert stubborn.cancellations == 1
+        assert isinstance(handle.exception(), JobTimeout)
+        await stubborn.release()
+
+
 # Closing ------------------------------------------------------------------------------------------------------------------
 
 

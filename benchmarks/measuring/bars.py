@@ -78,7 +78,7 @@ BARS = (
 # Far beyond what is measured, so that only a real regression fails, and no busy neighbour on a machine of CI. A second
 # measurement, twice as long, has to confirm it.
 GUARD = (
-    Bar("round_trip", "round trip, against Semaphore + timeout", ROUND_TRIP, "weirpool", "Semaphore", 2.5, 1.45),
+    Bar("round_trip", "round trip, against Semaphore + timeout", ROUND_TRIP, "weirpool", "Semaphore", 2.0, 1.45),
     Bar("depth", "a queue of 100,000, against one of 1,000", "weirpool", "100,000", "1,000", 1.5, 1.15),
 )
 

@@ -113,13 +113,12 @@ class Job(JobHandle[Any]):
         del self.fn, self.args, self.context
 
     def add_waiter(self, waiter: asyncio.Future[None]) -> None:
-        """Have `waiter` woken when the job ends."""
+        """Have one more waiter woken when the job ends."""
         waiters = self.waiters
-        if waiters is None:
-            self.waiters = waiter
-        elif isinstance(waiters, list):
+        if isinstance(waiters, list):
             waiters.append(waiter)
         else:
+            assert waiters is not None
             self.waiters = [waiters, waiter]
 
     def remove_waiter(self, waiter: asyncio.Future[None]) -> None:
