@@ -41,6 +41,8 @@ STEPS = {
     "+ on the list of a group": "group",
 }
 """What each sketch adds to the one before."""
+OWN = "+ weirpool's own code"
+"""What all the rest is."""
 SPARED = {"instead: timers of its own": "timer", "instead: asyncio.TaskGroup": "callback"}
 """What the whole ladder would cost with what weirpool does without."""
 
@@ -149,7 +151,7 @@ async def measure(rounds: int, calls: int) -> dict[str, list[float]]:
         for step, feature in STEPS.items():
             features |= {feature}
             contestants[step] = Sketch(features, group)
-        contestants["+ weirpool's own code"] = await stack.enter_async_context(Weirpool(workers=WORKERS, deadline=DEADLINE))
+        contestants[OWN] = await stack.enter_async_context(Weirpool(workers=WORKERS, deadline=DEADLINE))
         for name, feature in SPARED.items():
             contestants[name] = Sketch(features | {feature}, group)
         contestants[BareSemaphore.name] = await stack.enter_async_context(BareSemaphore(workers=WORKERS, deadline=DEADLINE))
@@ -162,7 +164,7 @@ def answer(options: argparse.Namespace) -> Report:
     report = COMMAND.report(options)
     times = asyncio.run(measure(options.rounds, options.calls))
     report.tables.append(Table("all so far", "us per job", times, under=BareSemaphore.name))
-    ladder = [*STEPS, "+ weirpool's own code"]
+    ladder = [*STEPS, OWN]
     added = {ladder[0]: times[ladder[0]]}
     for below, step in pairwise(ladder):
         added[step] = [one - other for one, other in zip(times[step], times[below], strict=True)]

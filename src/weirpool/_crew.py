@@ -300,10 +300,10 @@ class Crew:
             return
         run = job.run
         assert run is not None
-        scope, task = run.scope, run.task
+        task = run.task
         assert task is not None
         # One cancellation per job: neither a second request nor the deadline must hit it again while it cleans up.
-        if run.cause is None and (scope is None or scope.when() is None):
+        if run.cause is None and not run.late:
             self._doom(run, reason)
             if reason == "cancel" or not self._told(task):
                 task.cancel()
@@ -387,10 +387,9 @@ class Crew:
         if cause is None:
             # Its `asyncio.timeout`, which has had no timer so far, cancels it in the next turn: look again right after that.
             run.limit = math.inf
-            scope = run.scope
-            assert scope is not None
-            if scope.when() is None:
-                scope.reschedule(self.loop.time())
+            assert run.scope is not None
+            if not run.late:
+                run.scope.reschedule(self.loop.time())
             self.loop.call_soon(self._deadline_came, run, context=Context())
         elif cause.spare:
             task = run.task

@@ -195,10 +195,7 @@ def _waiter(job: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     if run is not None and run.job is job and asyncio.current_task() is run.task:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
     waiter: asyncio.Future[None] = Future()  # of the running loop, which is faster than to say so
-    if job.waiters is None:
-        job.waiters = waiter
-    else:
-        job.add_waiter(waiter)
+    job.add_waiter(waiter)
     return waiter
 
 

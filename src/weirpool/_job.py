@@ -113,12 +113,13 @@ class Job(JobHandle[Any]):
         del self.fn, self.args, self.context
 
     def add_waiter(self, waiter: asyncio.Future[None]) -> None:
-        """Have one more waiter woken when the job ends."""
+        """Have `waiter` woken when the job ends."""
         waiters = self.waiters
-        if isinstance(waiters, list):
+        if waiters is None:
+            self.waiters = waiter
+        elif isinstance(waiters, list):
             waiters.append(waiter)
         else:
-            assert waiters is not None
             self.waiters = [waiters, waiter]
 
     def remove_waiter(self, waiter: asyncio.Future[None]) -> None:

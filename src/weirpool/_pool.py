@@ -6,8 +6,6 @@ import asyncio
 import enum
 import warnings
 from contextvars import copy_context
-from inspect import CO_COROUTINE
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple
 
 from anyio.abc import AsyncResource
@@ -408,8 +406,7 @@ class WorkerPool(AsyncResource):
         name: str | None,
     ) -> Job:
         """Check a submission, before anything changes, and make the record of the job."""
-        if type(fn) is not FunctionType or not fn.__code__.co_flags & CO_COROUTINE:  # else it is what nearly every job is
-            _checks.job_function(fn)
+        _checks.job_function(fn)
         if self._closing is None:
             if self._report is not None:
                 self._ledger.refused["closed"] += 1

@@ -53,6 +53,11 @@ class Run:
     limit: float
     cause: Cause | None
 
+    @property
+    def late(self) -> bool:
+        """Whether it has been noticed that its time is over; that counts, although it takes a turn to cancel it for that."""
+        return self.scope is not None and self.scope.when() is not None
+
     @staticmethod
     def of(job: Job) -> Run:
         """Make the record of a run that is about to begin."""

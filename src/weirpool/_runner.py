@@ -151,9 +151,8 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
             awaitable = job.fn(*job.args)
             result = await (awaitable if type(awaitable) is CoroutineType else _awaitable(awaitable))
         else:
-            run.due = run.limit = due
-            if due < crew.watch.at:
-                crew.watch.by(due)
+            run.due = due
+            crew.watch.running(run, due)
             # Without a timer of its own: the crew's one timer, told above, reschedules it to its end when that has come.
             async with Timeout(None) as run.scope:
                 awaitable = job.fn(*job.args)
@@ -162,13 +161,11 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         if crew.spawning and is_a(raised, GeneratorExit):
             return  # no task could be made, so this coroutine was closed; whoever tried that settles the job
         error = raised
-    scope = run.scope
     if task is None:
         task = run.task
     try:
-        # A limit that nobody has moved since it was set says that the crew has done nothing to the job, nor its deadline. If
-        # that has been noticed, it counts, although `asyncio.timeout` takes a turn to cancel for it.
-        if error is None and job.status is RUNNING and (run.limit is due or scope is None or scope.when() is None):
+        # A limit that nobody has moved since it was set says so too, and sooner: the crew has done nothing to the job.
+        if error is None and job.status is RUNNING and (run.limit is due or not run.late):
             crew.settle(job, SUCCEEDED, result)
         else:
             _end_otherwise(job, run, error, crew)
@@ -180,7 +177,7 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
         crew.leave(task, None)
     # A frame in the traceback of the job's exception may link back to this one (it does on 3.13), which would then hold the
     # exception in turn.
-    del job, run, task, scope, result, error, awaitable
+    del job, run, task, result, error, awaitable
 
 
 def _end_otherwise(job: Job, run: Run, error: BaseException | None, crew: Settler) -> None:
@@ -217,7 +214,7 @@ def _judged(job: Job, run: Run, error: BaseException | None, crew: Settler) -> t
         return TIMED_OUT, Failure(job.timed_out("queued"), job.name, crew.name)
     if error is not None:
         _strip(error)
-    if run.scope is not None and run.scope.when() is not None:
+    if run.late:
         timeout = job.timed_out("running")
         if not _is_the_deadline(error):
             timeout.__cause__ = error

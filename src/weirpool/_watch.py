@@ -34,7 +34,7 @@ class Watch:
         overdue: called with a job whose time has come; it ends the job or gives it a later limit.
     """
 
-    __slots__ = ("_context", "_loop", "_overdue", "_queued", "_runs", "_timer", "_waiting", "at")
+    __slots__ = ("_at", "_context", "_loop", "_overdue", "_queued", "_runs", "_timer", "_waiting")
 
     def __init__(
         self,
@@ -48,27 +48,20 @@ class Watch:
         # Weak, since a job that has left the queue must not be kept until its deadline by this list.
         self._queued: list[tuple[float, int, weakref.ref[Job]]] = []
         self._waiting = 0
-        self.at = math.inf
-        """When it will look next."""
+        self._at = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._context = Context()  # not that of whoever happens to set the timer, which would be kept, and seen by loggers
 
     def running(self, run: Run, limit: float) -> None:
         """Look at a running job at `limit`; a later call replaces this one."""
         run.limit = limit
-        self.by(limit)
-
-    def by(self, limit: float) -> None:
-        """Look at the running jobs at `limit` at the latest; nothing to do if that is not before `at`."""
-        if limit < self.at:
-            self._set(limit)
+        self._by(limit)
 
     def queued(self, job: Job, deadline: float) -> None:
         """Look at a queued job at its deadline."""
         heapq.heappush(self._queued, (deadline, job.number, weakref.ref(job)))
         self._waiting += 1
-        if deadline < self.at:
-            self._set(deadline)
+        self._by(deadline)
 
     def unqueued(self) -> None:
         """Note that one job with a deadline has left the queue."""
@@ -82,15 +75,19 @@ class Watch:
         self._queued.clear()
         self._set(math.inf)
 
+    def _by(self, at: float) -> None:
+        if at < self._at:
+            self._set(at)
+
     def _set(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self.at = at
+        self._at = at
         self._timer = None if at == math.inf else self._loop.call_at(at, self._look, context=self._context)
 
     def _look(self) -> None:
         # Some loops fire a timer a little before its time: what is due at that time counts as due.
-        now = max(self._loop.time(), self.at)
+        now = max(self._loop.time(), self._at)
         self._set(math.inf)
         try:
             self._deal_with_what_is_due(now)
@@ -98,8 +95,7 @@ class Watch:
             following = min((run.limit for run in list(self._runs.values()) if run.job is not None), default=math.inf)
             if self._queued:
                 following = min(following, self._queued[0][0])
-            if following < self.at:
-                self._set(following)
+            self._by(following)
 
     def _deal_with_what_is_due(self, now: float) -> None:
         while self._queued:
@@ -110,7 +106,7 @@ class Watch:
             heapq.heappop(self._queued)
             if job is not None:
                 self._overdue(job)
-        # From a list of its own, as a job's end may start others.
+        # From lists of their own, as a job's end may start others.
         for run in [run for run in list(self._runs.values()) if run.limit <= now]:
             if run.job is not None and run.limit <= now:  # else an observer has ended it just now, or cancelled it
                 self._overdue(run.job)
