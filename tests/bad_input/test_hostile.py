@@ -174,7 +174,7 @@ async def test_numbers_and_names_that_fight_back_are_taken_for_what_they_are() -
         name=FightingStr("webhooks"),
     ) as pool:
         handle: JobHandle[Any] = await pool.submit(sleep, 0.15, 7, name=FightingStr("first"))
-        with pytest.raises(PoolOverloaded, match=r"'webhooks' had no room for 0\.1 s"):
+        with pytest.raises(PoolOverloaded, match=r"'webhooks' had no room for 0\.1\d* s"):
             await pool.submit(echo, 1)
         assert await handle == 7
         assert type(handle.name) is str
