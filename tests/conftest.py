@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 
 LOOP = os.environ.get("WEIRPOOL_TEST_LOOP", "")
+SLOW = "Executing %s took %.3f seconds"  # what asyncio says in its debug mode, of anything on a busy machine
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,7 +94,7 @@ def quiet(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> I
     yield
     gc.collect()
     if request.node.get_closest_marker("complains") is None:
-        loud = [r for r in caplog.get_records("call") if r.levelno >= logging.WARNING]
+        loud = [r for r in caplog.get_records("call") if r.levelno >= logging.WARNING and r.msg != SLOW]
         assert not loud, [r.getMessage() for r in loud]
 
 
@@ -104,7 +104,6 @@ async def nothing_left() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: complaints.append(context))
-    loop.slow_callback_duration = math.inf  # in debug mode, a busy machine would make any callback "slow", which is logged
     before = asyncio.all_tasks()
     yield
     await asyncio.sleep(0)
