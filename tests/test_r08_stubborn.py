@@ -17,7 +17,7 @@ from weirpool import JobCancelled, JobState, JobTimeout, PoolState, WorkerPool
 from weirpool.events import Observer, StrayEnded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
     from tests.support import Clock
     from weirpool import JobHandle
@@ -547,3 +547,78 @@ async def test_a_stall_of_the_loop_over_a_deadline_in_the_queue_does_not_start_t
         assert isinstance(handle.exception(), JobTimeout)
     assert started.most_inside == 0
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+# Jobs that can't even be cancelled ----------------------------------------------------------------------------------------
+
+
+class Uncancellable:
+    """An awaitable as there were before Python 3.9, which is what asyncio asks first when a task is cancelled."""
+
+    _asyncio_future_blocking = False
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def cancel(self) -> bool:
+        """Take no message."""
+        raise AssertionError("is called with one")
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Be a future."""
+        return self.future.get_loop()
+
+    def add_done_callback(self, call: Callable[..., object], *, context: Any = None) -> None:
+        """Be a future."""
+        self.future.add_done_callback(call, context=context)
+
+    def result(self) -> None:
+        """Be a future."""
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("how", ["deadline", "cancel", "shutdown"])
+async def test_a_job_that_can_not_be_cancelled_is_one_more_that_ignores_its_cancellation(how: str) -> None:
+    old = Uncancellable()
+
+    async def job() -> None:
+        await old
+
+    async with WorkerPool(shutdown_timeout=0.3, cancel_grace=0.1) as pool:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # which hears of it from asyncio.timeout
+        handle = await pool.submit(job, timeout=0.1 if how == "deadline" else None)
+        polite = await pool.submit(sleep, FOREVER)
+        await turns()
+        if how == "cancel":
+            assert handle.cancel()
+        if how != "shutdown":
+            await handle.wait()
+    assert handle.state is JobState.ABANDONED
+    assert polite.state is JobState.CANCELLED, "the others were told all the same"
+    assert isinstance(handle.exception(), JobTimeout if how == "deadline" else JobCancelled)
+    assert adds_up(pool.report)
+    old.future.set_result(None)
+    await turns()
+    assert pool.stats().strays == 0
+
+
+@pytest.mark.complains
+async def test_a_run_whose_job_can_not_be_cancelled_ends_after_the_grace_when_it_is_cancelled() -> None:
+    old = Uncancellable()
+
+    async def job() -> None:
+        await old
+
+    async with WorkerPool(cancel_grace=0.1) as pool:
+        running = asyncio.create_task(pool.run(job))
+        await turns()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert (pool.stats().running, pool.stats().strays) == (0, 1)
+        old.future.set_result(None)
+        await turns()

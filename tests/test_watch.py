@@ -131,6 +131,32 @@ def test_a_queued_job_is_looked_at_when_its_deadline_comes() -> None:
     assert desk.loop.armed == []
 
 
+def test_a_job_that_somebodys_finalizer_submits_while_the_watch_forgets_others_is_looked_at() -> None:
+    class Meddler:
+        def __del__(self) -> None:
+            late.append(desk.queue(1000, 105))
+
+    desk = Desk()
+    late: list[Stub] = []
+    gone = [desk.queue(number, 110) for number in range(200)]
+    references = desk.watch._queued
+
+    class Tripwire(weakref.ref):  # type: ignore[type-arg]
+        """Looked at while the watch goes through its list."""
+
+        def __call__(self) -> Any:
+            meddlers.clear()
+            return super().__call__()
+
+    meddlers = [Meddler()]
+    references[5] = (references[5][0], references[5][1], Tripwire(gone[5]))
+    for job in gone[40:]:
+        desk.leave(job)
+    assert len(late) == 1
+    desk.loop.turn_to(106)
+    assert late[0].seen_at == [105]
+
+
 def test_a_running_job_is_looked_at_when_its_limit_comes_and_again_at_its_next() -> None:
     desk = Desk()
     desk.again[1] = 2

@@ -39,6 +39,7 @@ __all__ = ["Crew"]
 _log = logging.getLogger("weirpool.job")
 
 _A_MOMENT = 0.001  # seconds
+_MOMENTS = 10 * _A_MOMENT
 
 
 class Abandoned(NamedTuple):
@@ -161,8 +162,8 @@ class Crew:
 
         Of strays there are none: with these, nothing is waited for.
         """
-        for task in self._runs:
-            task.cancel()
+        for task in tuple(self._runs):
+            _cancel(task)
 
     def stop_when_idle(self) -> None:
         """Let the supervisor go once nothing is queued or running: the pool was dropped, and nobody will close it."""
@@ -306,7 +307,7 @@ class Crew:
         if run.cause is None and not run.late:
             self._doom(run, reason)
             if reason == "cancel" or not self._told(task):
-                task.cancel()
+                _cancel(task)
 
     def _told(self, task: asyncio.Task[None]) -> bool:
         """Say whether the end of `asyncio.run`, which cancels every task there is, has cancelled a job's: once is enough.
@@ -356,7 +357,7 @@ class Crew:
             if run is not None and (task := run.task) is not None and not task.done():
                 alive = True
                 self.strays[job] = Abandoned(task, "shutdown", run.started_at)
-                task.cancel()
+                _cancel(task)
             job.end(ABANDONED if alive else CANCELLED, job.cancelled("shutdown", abandoned=alive), self._ledger)
         job.owner = None
 
@@ -395,7 +396,7 @@ class Crew:
             task = run.task
             assert task is not None
             if cause.reason == "shutdown" and not task.cancelling():  # it was for a scope inside the job
-                task.cancel()
+                _cancel(task)
             self.watch.running(run, self.loop.time() + cause.spare)
             cause.spare = 0.0
         else:
@@ -405,10 +406,14 @@ class Crew:
         """Give a job its grace, counted from when its deadline has really hit it.
 
         That is not when it should have: if something has been blocking the loop, the job had no chance to react. And not every
-        loop runs callbacks in the order in which it was given them.
+        loop runs callbacks in the order in which it was given them. A task that can't be cancelled is never hit: it is given a
+        few moments.
         """
         if run.job is not None and run.cause is None:
-            if run.scope is not None and run.scope.expired():
+            assert run.scope is not None
+            since = run.scope.when()
+            assert since is not None
+            if run.scope.expired() or self.loop.time() > since + _MOMENTS:
                 self._doom(run, "deadline")
             else:
                 self.watch.running(run, self.loop.time() + _A_MOMENT)
@@ -427,13 +432,13 @@ class Crew:
         task, context = run.task, job.context
         assert task is not None
         outcome: Outcome
-        if run.scope is not None and run.scope.expired():
+        if run.late:
             reason = "deadline"
             outcome = Failure(job.timed_out("running", abandoned=True), job.name, self.name)
             outcome.seen = True  # it is logged here
         else:
             if run.cause is None:  # a bug has kept it from being told
-                task.cancel()
+                _cancel(task)
             reason = run.cause.reason if run.cause else "shutdown"
             outcome = job.cancelled(reason, abandoned=True)
         self.strays[job] = Abandoned(task, reason, run.started_at)
@@ -452,6 +457,19 @@ class Crew:
     def _stray(self, job: Job) -> Stray:
         task, reason, since = self.strays[job]
         return Stray(job.number, job.name, reason, self.loop.time() - since, _stack.where(task))
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task, if that can be done: what it waits for is cancelled first, and that may raise.
+
+    It does if the task waits for a thousand nested `asyncio.gather`s, or for an awaitable with a `cancel` of its own. Such a
+    job is one more that ignores its cancellation.
+    """
+    try:
+        task.cancel()
+    except Exception:
+        with suppress(Exception):  # whatever a logging handler does, the pool has to go on
+            _log.exception("task %r can't be cancelled", task.get_name())
 
 
 def _release(future: asyncio.Future[None]) -> None:

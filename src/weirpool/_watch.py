@@ -67,8 +67,12 @@ class Watch:
         """Note that one job with a deadline has left the queue."""
         self._waiting -= 1
         if len(self._queued) > 64 + 2 * self._waiting:
-            self._queued = [entry for entry in self._queued if _still_queued(entry[2])]
-            heapq.heapify(self._queued)
+            before = tuple(self._queued)
+            living = [entry for entry in before if _still_queued(entry[2])]
+            # Else the garbage collector has come by, and with it somebody's finalizer that submits.
+            if len(self._queued) == len(before):
+                heapq.heapify(living)
+                self._queued = living
 
     def rest(self) -> None:
         """Drop the timer: nothing is queued and nothing runs, so an idle pool wakes nobody."""
@@ -99,11 +103,11 @@ class Watch:
 
     def _deal_with_what_is_due(self, now: float) -> None:
         while self._queued:
-            deadline, _, reference = self._queued[0]
-            job = _still_queued(reference)
-            if job is not None and deadline > now:
+            entry = heapq.heappop(self._queued)
+            job = _still_queued(entry[2])
+            if job is not None and entry[0] > now:
+                heapq.heappush(self._queued, entry)
                 break
-            heapq.heappop(self._queued)
             if job is not None:
                 self._overdue(job)
         # From lists of their own, as a job's end may start others.
