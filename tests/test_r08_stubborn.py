@@ -553,12 +553,15 @@ async def test_a_stall_of_the_loop_over_a_deadline_in_the_queue_does_not_start_t
 
 
 class Uncancellable:
-    """An awaitable as there were before Python 3.9, which is what asyncio asks first when a task is cancelled."""
+    """A job that awaits something as it was before Python 3.9, which asyncio asks first when a task is cancelled."""
 
     _asyncio_future_blocking = False
 
     def __init__(self) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self) -> None:
+        await self
 
     def __await__(self) -> Generator[Any, None, None]:
         self._asyncio_future_blocking = True
@@ -584,13 +587,9 @@ class Uncancellable:
 @pytest.mark.parametrize("how", ["deadline", "cancel", "shutdown"])
 async def test_a_job_that_can_not_be_cancelled_is_one_more_that_ignores_its_cancellation(how: str) -> None:
     old = Uncancellable()
-
-    async def job() -> None:
-        await old
-
     async with WorkerPool(shutdown_timeout=0.3, cancel_grace=0.1) as pool:
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # which hears of it from asyncio.timeout
-        handle = await pool.submit(job, timeout=0.1 if how == "deadline" else None)
+        handle = await pool.submit(old, timeout=0.1 if how == "deadline" else None)
         polite = await pool.submit(sleep, FOREVER)
         await turns()
         if how == "cancel":
@@ -609,12 +608,8 @@ async def test_a_job_that_can_not_be_cancelled_is_one_more_that_ignores_its_canc
 @pytest.mark.complains
 async def test_a_run_whose_job_can_not_be_cancelled_ends_after_the_grace_when_it_is_cancelled() -> None:
     old = Uncancellable()
-
-    async def job() -> None:
-        await old
-
     async with WorkerPool(cancel_grace=0.1) as pool:
-        running = asyncio.create_task(pool.run(job))
+        running = asyncio.create_task(pool.run(old))
         await turns()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):

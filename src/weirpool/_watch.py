@@ -103,6 +103,7 @@ class Watch:
 
     def _deal_with_what_is_due(self, now: float) -> None:
         while self._queued:
+            # Not looked at where it is: by the time it is taken out, somebody's finalizer may have submitted an earlier one.
             entry = heapq.heappop(self._queued)
             job = _still_queued(entry[2])
             if job is not None and entry[0] > now:
