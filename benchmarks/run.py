@@ -33,6 +33,7 @@ QUESTIONS = (
     "idle",
     "memory",
     "closing",
+    "overload",
     "start",
 )
 

@@ -1,12 +1,14 @@
 """Is anything lost, done twice, or left behind, in millions of jobs, thousands of pools, and by signals at any moment?
 
-Five parts, each in a process of its own:
+Six parts, each in a process of its own:
 
   jobs     ten million jobs of every outcome (fine, failing in every ugly way, hanging, raising CancelledError, swallowing
            cancellation once or for ever, stopping the loop), while handles, submitters and callers of run() are cancelled at
            random, and pools are closed under load in every way and replaced. What submitters and jobs saw is tallied beside
            the pool and compared with its books all along and with its reports.
   pools    a hundred thousand pools, opened, used a little and closed in one of nine ways: nothing of them may stay.
+  elastic  a million submissions, cancellations, resizes, pauses and resumes, of jobs with priorities, keys and nests,
+           in fixed and scaling pools, in virtual time: whatever starts has a place, and all along the books balance.
   full     open-loop load at 80 % of capacity: how long jobs wait. Then ten minutes of a pool that is full and does nothing,
            while submitters are refused, run out of patience and are cancelled, each within one turn of the loop.
   stall    a loop that is blocked for 5 s in the midst of closing: closed within bound + stall, and what cleans up still can.
@@ -15,7 +17,7 @@ Five parts, each in a process of its own:
 Memory, descriptors, tasks and threads must be flat. The random numbers come from --seed; but clocks and processes are real,
 so a seed gives the same jobs and disturbances, not the same interleaving. Exit status: 0 if all bars hold, else 1.
 
-    python benchmarks/soak.py [--quick] [--loop stock|eager|uvloop] [--json FILE] [jobs] [pools] [full] [stall] [signals]
+    python benchmarks/soak.py [--quick] [--loop stock|eager|uvloop] [--json FILE] [jobs] [pools] [elastic] [full] ...
 """
 
 from __future__ import annotations
@@ -51,6 +53,12 @@ def _pools(options: argparse.Namespace) -> Result:
     return pools.soak(options.pools or (4_000 if options.quick else 100_000), options.seed, options.loop)
 
 
+def _elastic(options: argparse.Namespace) -> Result:
+    from soaking import elastic  # noqa: PLC0415
+
+    return elastic.soak(options.operations or (20_000 if options.quick else 1_000_000), options.seed)
+
+
 def _full(options: argparse.Namespace) -> Result:
     from soaking import full  # noqa: PLC0415
 
@@ -74,6 +82,7 @@ def _signals(options: argparse.Namespace) -> Result:
 PARTS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "jobs": _jobs,
     "pools": _pools,
+    "elastic": _elastic,
     "full": _full,
     "stall": _stall,
     "signals": _signals,
@@ -100,6 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few seconds of each, for every push")
     parser.add_argument("--jobs", type=int, help="how many jobs (10,000,000; quick: 100,000)")
     parser.add_argument("--pools", type=int, help="how many pools (100,000; quick: 4,000)")
+    parser.add_argument("--operations", type=int, help="how often a pool is steered (1,000,000; quick: 20,000)")
     parser.add_argument("--full", type=float, help="for how long a pool is kept full, in seconds (600; quick: 2)")
     parser.add_argument("--stall", type=float, help="for how long the loop is blocked, in seconds (5; quick: 1)")
     parser.add_argument("--rounds", type=int, help="how many services are ended by signals (60; quick: 3)")

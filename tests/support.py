@@ -118,11 +118,16 @@ async def turns(number: int = 5) -> None:
         await asyncio.sleep(0)
 
 
+def refusals(**counts: int) -> dict[str, int]:
+    """Return the counts of refused submissions, of which all that are not named are 0."""
+    return dict.fromkeys(("full", "timeout", "closed", "cancelled", "early", "strays", "nesting"), 0) | counts
+
+
 def balanced(pool: WorkerPool) -> bool:
     """Say whether the books balance (R1) and the bounds hold (R2)."""
     s = pool.stats()
     ends = s.succeeded + s.failed + s.timed_out + s.cancelled + s.abandoned
-    return s.accepted == ends + s.queued + s.running and s.running <= s.max_workers and s.queued <= s.queue_size
+    return s.accepted == ends + s.queued + s.running and s.running - s.lending <= s.max_workers and s.queued <= s.queue_size
 
 
 def adds_up(report: ShutdownReport | None) -> bool:

@@ -391,7 +391,7 @@ async def test_an_observer_may_cancel_the_last_job_when_it_hears_that_the_pool_w
         queued = await pool.submit(echo, 1)
         # Keeps the place occupied for the books, with nothing that runs: the queued job is the last.
         gate.open()
-        pool._crew.places = 0
+        pool._crew.steering.most_strays, pool._crew.limit = -1, 0
         await handle
         closing = asyncio.create_task(pool.aclose())
         await turns()

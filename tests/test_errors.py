@@ -16,13 +16,13 @@ from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverlo
 ERRORS: list[tuple[PoolError, dict[str, Any], str]] = [
     (PoolClosed("webhooks"), {"pool": "webhooks"}, "pool 'webhooks' takes no more jobs: its intake is closed"),
     (
-        PoolOverloaded("webhooks", "full", 1000, 0.0, 7),
-        {"pool": "webhooks", "reason": "full", "queue_size": 1000, "waited": 0.0, "retry_after": 7},
+        PoolOverloaded("webhooks", "full", depth=1000, limit=1000, retry_after=7),
+        {"pool": "webhooks", "reason": "full", "depth": 1000, "limit": 1000, "waited": 0.0, "retry_after": 7},
         "pool 'webhooks' is full (1000 jobs may wait); try again in about 7 s",
     ),
     (
-        PoolOverloaded("webhooks", "timeout", 0, 1.5, 60),
-        {"pool": "webhooks", "reason": "timeout", "queue_size": 0, "waited": 1.5, "retry_after": 60},
+        PoolOverloaded("webhooks", "timeout", depth=0, limit=0, waited=1.5, retry_after=60),
+        {"pool": "webhooks", "reason": "timeout", "depth": 0, "limit": 0, "waited": 1.5, "retry_after": 60},
         "pool 'webhooks' had no room for 1.5 s (0 jobs may wait); try again in about 60 s",
     ),
     (
@@ -118,7 +118,7 @@ def test_copies_of_an_error_with_notes_do_not_share_them() -> None:
 def test_an_error_of_a_subclass_keeps_what_that_added() -> None:
     class Mine(PoolOverloaded):
         def __init__(self, tenant: str) -> None:
-            super().__init__("webhooks", "full", 3, 0.0, 1)
+            super().__init__("webhooks", "full", depth=3, limit=3)
             self.tenant = tenant
 
     twin = copy.copy(Mine("acme"))
@@ -190,7 +190,8 @@ async def test_an_overloaded_pool_says_why_how_large_its_queue_is_and_how_long_o
     assert vars(at_once.value) | {"retry_after": 0} == {
         "pool": "webhooks",
         "reason": "full",
-        "queue_size": 2,
+        "depth": 2,
+        "limit": 2,
         "waited": 0.0,
         "retry_after": 0,
     }

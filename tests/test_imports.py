@@ -35,6 +35,7 @@ PUBLIC_EVENTS = [
     "JobStarted",
     "Observer",
     "PoolMoved",
+    "PoolResized",
     "Stray",
     "StrayEnded",
     "SubmitRefused",

@@ -125,11 +125,18 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     parameters = inspect.signature(WorkerPool).parameters
     assert {name: parameter.default for name, parameter in parameters.items()} == {
         "max_workers": 100,
+        "min_workers": None,
+        "scaling": None,
         "queue_size": 1000,
+        "overload": "wait",
         "job_timeout": None,
         "submit_timeout": 5.0,
         "shutdown_timeout": 20.0,
         "cancel_grace": 2.0,
+        "key_limit": 1,
+        "aging": 10.0,
+        "max_lending": 10_000,
+        "max_strays": None,
         "name": "pool",
         "observers": (),
     }

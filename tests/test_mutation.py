@@ -85,10 +85,10 @@ def test_a_mutant_is_loaded_instead_of_the_module_and_the_file_stays_as_it_is():
     script = """
         from tests.mutation.mutants import SOURCE, mutants
         before = (SOURCE / "_queue.py").read_bytes()
-        (mutant,) = [m for m in mutants("_queue") if m.scope == "_queue.JobQueue.empty" and "!=" in m.now]
+        (mutant,) = [m for m in mutants("_queue") if m.scope == "_queue.JobQueue.full" and " > " in m.now]
         mutant.install()
         from weirpool import _queue
-        assert not _queue.JobQueue(1).empty()
+        assert not _queue.JobQueue(0).full()
         assert _queue.__file__ == str(SOURCE / "_queue.py")
         assert (SOURCE / "_queue.py").read_bytes() == before
     """

@@ -21,6 +21,7 @@ class Stub:
     def __init__(self, number: int) -> None:
         self.number = number
         self.status = JobState.QUEUED
+        self.ticket = None
 
 
 def put(queue: JobQueue, *stubs: Stub) -> None:

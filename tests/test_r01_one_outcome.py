@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.support import FOREVER, Gate, Stubborn, adds_up, balanced, echo, fail, sleep, turns
+from tests.support import FOREVER, Gate, Stubborn, adds_up, balanced, echo, fail, refusals, sleep, turns
 from weirpool import JobCancelled, JobState, JobTimeout, PoolClosed, PoolOverloaded, WorkerPool
 
 
@@ -125,6 +125,6 @@ async def test_refusals_are_counted_apart_by_reason_and_leave_nothing_behind() -
             await pool.submit(echo, 1)
         after = pool.stats()
     assert (full.value.reason, late.value.reason) == ("full", "timeout")
-    assert after.refused == {"full": 1, "timeout": 1, "cancelled": 1, "closed": 1}
+    assert after.refused == refusals(full=1, timeout=1, cancelled=1, closed=1)
     assert after.accepted == before.accepted == 1
     assert after.waiting == 0

@@ -220,7 +220,7 @@ async def test_the_place_of_an_abandoned_job_is_free_again(how: str) -> None:
 
 async def test_a_pool_survives_more_stubborn_jobs_than_it_has_workers() -> None:
     stubborn = [Stubborn() for _ in range(6)]
-    async with WorkerPool(max_workers=2, cancel_grace=0.02) as pool:
+    async with WorkerPool(max_workers=2, cancel_grace=0.02, max_strays=6) as pool:
         handles = [await pool.submit(job, timeout=0.02) for job in stubborn]
         for handle in handles:
             with pytest.raises(JobTimeout):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import LOOP
-from tests.support import FOREVER, Clock, Gate, adds_up, balanced, echo, sleep, turns
+from tests.support import FOREVER, Clock, Gate, adds_up, balanced, echo, refusals, sleep, turns
 from weirpool import JobHandle, JobState, PoolClosed, PoolState, WorkerPool
 from weirpool.events import Observer, PoolMoved
 
@@ -194,7 +194,7 @@ async def test_a_submitter_that_is_cancelled_while_the_intake_closes_is_cancelle
             else:
                 assert outcome is None
                 assert stats.accepted == 1
-                assert stats.refused == {"full": 0, "timeout": 0, "closed": 0, "cancelled": 1}
+                assert stats.refused == refusals(cancelled=1)
         assert adds_up(pool.report)
 
 

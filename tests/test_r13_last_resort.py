@@ -110,7 +110,7 @@ async def test_jobs_that_a_bug_has_kept_from_being_cancelled_are_cancelled_at_la
 async def test_a_job_that_is_lost_on_its_way_from_the_queue_to_its_place_ends_with_the_pool(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plant(monkeypatch, JobQueue, "get_nowait", after=True)
+    plant(monkeypatch, JobQueue, "take", after=True)
     pool = WorkerPool(max_workers=1)
     await pool.__aenter__()
     first, lost = await pool.submit(echo, 1), await pool.submit(echo, 2)

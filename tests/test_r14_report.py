@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, echo, fail, sleep, turns
+from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, echo, fail, refusals, sleep, turns
 from weirpool import PoolClosed, PoolOverloaded, ShutdownReport, WorkerPool
 from weirpool.events import Stray
 
@@ -37,7 +37,7 @@ async def test_the_report_of_a_pool_that_did_nothing_is_all_zeros() -> None:
         cancelled_queued=0,
         cancelled_running=0,
         abandoned=0,
-        refused={"full": 0, "timeout": 0, "closed": 0, "cancelled": 0},
+        refused=refusals(),
         strays=(),
         drained=0,
         drain_seconds=0.0 if report.drain_seconds == 0 else report.drain_seconds,
@@ -81,7 +81,7 @@ async def test_the_report_counts_each_kind_of_end_and_its_numbers_add_up(clock: 
     assert report.cancelled == 5
     assert report.abandoned == 1
     assert report.drained == 2
-    assert report.refused == {"full": 1, "timeout": 1, "closed": 0, "cancelled": 0}
+    assert report.refused == refusals(full=1, timeout=1)
     assert report.drain_seconds == pytest.approx(0.3, abs=clock.tolerance)
     assert report.cancel_seconds == pytest.approx(0.1, abs=clock.tolerance)
     assert adds_up(report)

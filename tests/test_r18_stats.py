@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import FOREVER, Gate, Stubborn, balanced, echo, fail, sleep, turns
+from tests.support import FOREVER, Gate, Stubborn, balanced, echo, fail, refusals, sleep, turns
 from weirpool import PoolClosed, PoolOverloaded, PoolState, PoolStats, WorkerPool
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 NUMBERS = {
+    "min_workers",
     "max_workers",
+    "workers",
     "queue_size",
     "accepted",
     "succeeded",
@@ -30,6 +32,7 @@ NUMBERS = {
     "abandoned",
     "queued",
     "running",
+    "lending",
     "strays",
     "waiting",
 }
@@ -67,8 +70,8 @@ async def test_a_new_pool_says_what_it_is_and_that_nothing_has_happened() -> Non
     pool = WorkerPool(max_workers=3, queue_size=7, name="webhooks")
     stats = pool.stats()
     assert (stats.name, stats.state, stats.max_workers, stats.queue_size) == ("webhooks", PoolState.NEW, 3, 7)
-    assert all(getattr(stats, name) == 0 for name in NUMBERS - {"max_workers", "queue_size"})
-    assert stats.refused == {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
+    assert all(getattr(stats, name) == 0 for name in NUMBERS - {"min_workers", "max_workers", "workers", "queue_size"})
+    assert stats.refused == refusals()
     async with pool:
         assert pool.stats() == dataclasses.replace(stats, state=PoolState.OPEN)
     assert pool.stats() == dataclasses.replace(stats, state=PoolState.CLOSED)
@@ -94,7 +97,9 @@ async def test_the_statistics_say_what_is_going_on_at_this_instant() -> None:
         assert stats == PoolStats(
             name="pool",
             state=PoolState.OPEN,
+            min_workers=2,
             max_workers=2,
+            workers=2,
             queue_size=2,
             accepted=7,
             succeeded=1,
@@ -104,9 +109,13 @@ async def test_the_statistics_say_what_is_going_on_at_this_instant() -> None:
             abandoned=1,
             queued=2,
             running=2,
+            lending=0,
+            paused=False,
             strays=1,
+            retrying=0,
+            coalesced=0,
             waiting=3,
-            refused={"full": 1, "timeout": 0, "closed": 0, "cancelled": 0},
+            refused=refusals(full=1),
         )
         assert stats.ended == 3
         assert balanced(pool)
@@ -192,7 +201,7 @@ def test_statistics_have_the_types_that_they_declare() -> None:
 
 def test_statistics_can_be_turned_into_plain_data_and_sent_elsewhere() -> None:
     stats = WorkerPool().stats()
-    assert dataclasses.asdict(stats)["refused"] == {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
+    assert dataclasses.asdict(stats)["refused"] == refusals()
     assert copy.deepcopy(stats) == stats
     assert pickle.loads(pickle.dumps(stats)) == stats
 
@@ -202,7 +211,9 @@ async def test_the_repr_of_statistics_shows_every_number_by_its_name() -> None:
         await pool.run(echo, 1)
         stats = pool.stats()
         text = repr(stats)
-    assert text.startswith("PoolStats(name='webhooks', state=<PoolState.OPEN: 'open'>, max_workers=3")
+    assert text.startswith(
+        "PoolStats(name='webhooks', state=<PoolState.OPEN: 'open'>, min_workers=3, max_workers=3, workers=3"
+    )
     for field in dataclasses.fields(stats):
         assert f"{field.name}={getattr(stats, field.name)!r}" in text
 

@@ -43,7 +43,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return process.returncode, output
 
 
-@pytest.mark.parametrize("part", ["jobs", "pools", "full", "stall", "signals"])
+@pytest.mark.parametrize("part", ["jobs", "pools", "elastic", "full", "stall", "signals"])
 def test_a_short_soak_loses_nothing_does_nothing_twice_and_leaves_nothing(part: str) -> None:
     if part == "signals":
         for package in ("aiohttp", "fastapi", "uvicorn"):

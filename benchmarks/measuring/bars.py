@@ -10,11 +10,26 @@ if TYPE_CHECKING:
 
     from .report import Report
 
-__all__ = ["BARS", "FLOOD", "FORGET", "GUARD", "ROUND_TRIP", "Bar", "Verdict", "judge", "judged", "verdicts"]
+__all__ = [
+    "BARS",
+    "FLOOD",
+    "FORGET",
+    "GOODPUT",
+    "GUARD",
+    "OVERLOAD_P99",
+    "ROUND_TRIP",
+    "Bar",
+    "Verdict",
+    "judge",
+    "judged",
+    "verdicts",
+]
 
 ROUND_TRIP = "with a deadline"
 FLOOD = "with a deadline"
 FORGET = "handles dropped"
+GOODPUT = "goodput in the burst"
+OVERLOAD_P99 = "p99 in the burst"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,18 @@ BARS = (
     Bar("depth", "a queue of 1,000,000, against one of 1,000", "weirpool", "1,000,000", "1,000", 1.15, 1.0),
     Bar("width", "10,000 workers, against 100", "weirpool", "10,000", "100", 1.3, 1.0),
     Bar("memory", "bytes per queued job", "queued job", "weirpool", None, 400, 250),
+    Bar(
+        "overload",
+        "goodput of the best fixed size, against Adaptive + CoDel",
+        GOODPUT,
+        "best fixed + CoDel",
+        "Adaptive + CoDel",
+        1.11,
+        1.05,
+    ),
+    Bar(
+        "overload", "p99 of Adaptive + CoDel, against the unloaded one", OVERLOAD_P99, "Adaptive + CoDel", "unloaded", 3.0, 2.0
+    ),
     Bar("idle", "wake-ups of an idle pool, per second", "idle pool", "weirpool", None, 0, 0),
     Bar("start", "import, against that of what it is built on", "import", "weirpool", "foundation", 1.3, 1.15),
 )

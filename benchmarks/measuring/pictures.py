@@ -33,6 +33,8 @@ def pictures(reports: Mapping[str, Report]) -> dict[str, str]:
     if "width" in reports:
         about = "20,000 callers submit and await, by how many workers there are."
         drawn["width.svg"] = _growth(reports["width"], "A job in a wide pool", about, "workers")
+    if "overload" in reports:
+        drawn["overload.svg"] = _overload(reports["overload"])
     return {name: svg for name, svg in drawn.items() if svg is not None}
 
 
@@ -67,6 +69,15 @@ def _latency(report: Report) -> str:
         panels.append(Lines(load, percentiles, series))
     about = "From the moment for which a job's arrival was meant to its start; 20 workers, jobs of 5 ms, random arrivals."
     return lines("How long a job waits for its start", about, panels, "µs", _foot(report), order=list(CONTESTANTS))
+
+
+def _overload(report: Report) -> str:
+    over_time = [table for table in report.tables if table.title.startswith("goodput at ")]
+    ticks = [table.title.removeprefix("goodput at ").removesuffix(" s") for table in over_time]
+    series = {name: [table.spread(name).median for table in over_time] for name in over_time[0].rounds}
+    about = "Jobs that come back within a second, over time: 100 arrive per second, and 1,000 from second 30 to 60."
+    panel = Lines("seconds", ticks, series)
+    return lines("Under a load of ten times the usual", about, [panel], "jobs per second", _foot(report))
 
 
 def _growth(report: Report, title: str, about: str, what: str) -> str | None:

@@ -44,7 +44,7 @@ class Books:
         self.name = name
         self.accepted = 0
         self.ended = dict.fromkeys(_ENDS, 0)
-        self.refused = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
+        self.refused = dict.fromkeys(("full", "timeout", "closed", "cancelled", "early", "strays", "nesting"), 0)
         self.attempts = 0
         self.inside = 0
         self.forgotten = 0

@@ -105,7 +105,7 @@ class Crowd:
         self.mistakes = mistakes
         self.rng = rng
         self.over = False
-        self.refused = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
+        self.refused = dict.fromkeys(("full", "timeout", "closed", "cancelled", "early", "strays", "nesting"), 0)
         self.samples = Samples()
         self.submitters = [Submitter(self) for _ in range(_SUBMITTERS)]
 

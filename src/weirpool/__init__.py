@@ -9,15 +9,19 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs,
     _exits                          and whom KeyboardInterrupt and SystemExit are for
     _lifecycle                      law: the states, the legal moves, the books
+    policies  _ticket               public: scaling, overload, retry; what only some jobs have
+    _lending                        places that jobs lend while they wait for their own pool
     _run  _failure                  facts: the record of a run; the exception that somebody has to see
     _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
     _job  _events                   the record of a job, which is that handle; what an observer hears
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
-    _group                          the task group that jobs leave by themselves
+    _group  _lanes                  the task group that jobs leave by themselves, the order of priorities and keys,
+    _window  _overload              what policies are told, and what they say
+    _settings                       what a pool is asked to be
     _runner                         runs one job in a task of its own
-    _crew                           the places: who runs, who is next
-    _admission                      the way in
-    _closing                        the way out
+    _crew  _steering                the places: who runs, who is next; what holds them
+    _admission  _retry              the way in; jobs that are tried again
+    _closing  _scaler               the way out; more and fewer places
     _pool                           WorkerPool
     events                          public: event records and Observer
     cli  demo                       the command line

@@ -11,17 +11,26 @@ import enum
 import math
 from collections import OrderedDict
 from contextvars import Context
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from ._circles import refuse_circle
 from ._errors import PoolClosed, PoolOverloaded
+from ._handle import cancel_and_outlast
+from ._lending import Guest, inside, lend_while
 from ._lifecycle import OPEN, Ledger, PoolState
 
 if TYPE_CHECKING:
     import asyncio
 
     from ._crew import Crew
+    from ._errors import OverloadReason
     from ._job import Job
-    from ._observers import Observers
+    from ._observers import Listener
+    from ._overload import Overload
+    from ._queue import JobQueue
+    from ._run import Run
+    from ._settings import Settings
+    from ._ticket import Key, Ticket
 
 __all__ = ["Admission"]
 
@@ -30,7 +39,7 @@ _RATE_WINDOW = 10.0
 
 
 class _Answer(enum.Enum):
-    """What a submitter that waits is woken with."""
+    """What a submitter that waits is woken with; or a job, to be one with."""
 
     ROOM = enum.auto()
     NO_TIME = enum.auto()
@@ -41,9 +50,9 @@ class Admission:
     """Admit jobs to one pool.
 
     Args:
-        name: the pool's name.
-        queue_size: how many accepted jobs may wait.
+        settings: what the pool is asked to be.
         crew: who runs them.
+        queue: where they wait.
         ledger: the pool's books.
         observers: whom to tell, or None.
         loop: the pool's event loop.
@@ -51,23 +60,26 @@ class Admission:
 
     def __init__(
         self,
-        name: str,
-        queue_size: int,
+        settings: Settings,
         crew: Crew,
+        queue: JobQueue,
         ledger: Ledger,
-        observers: Observers | None,
+        observers: Listener | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._name = name
-        self._queue_size = queue_size
+        self._name = settings.name
+        self._queue_size = settings.queue_size
         self._crew = crew
+        self._queue = queue
         self._ledger = ledger
         self._observers = observers
         self._loop = loop
-        self._line: OrderedDict[asyncio.Future[_Answer], None] = OrderedDict()
+        self._line: OrderedDict[asyncio.Future[_Answer | Job], Job] = OrderedDict()
         self._reserved = 0
         # Two moments of the past, and how many jobs had ended by then: the completion rate is measured from the older.
         self._marks = ((loop.time(), 0),) * 2
+        if crew.overload is not None:
+            crew.overload.retry_after = self._retry_after
 
     @property
     def waiting(self) -> int:
@@ -81,28 +93,128 @@ class Admission:
             self._refuse_closed()
         if self._line or self._reserved:
             return False
-        queued = ledger.queued
-        if not queued and ledger.running < self._crew.places:
+        queued, crew = ledger.queued, self._crew
+        if crew.careful or job.ticket is not None or self._queue.lanes is not None:
+            return self._admit_with_care(job, queued)
+        if not queued and ledger.running < crew.limit:
             self._start(job)
         elif queued < self._queue_size:
-            self._crew.enqueue(job)
+            crew.enqueue(job)
+        elif self._room_by_growth(job):
+            self._accept(job)
         else:
             return False
         return True
 
+    def _admit_with_care(self, job: Job, queued: int) -> bool:
+        """Accept a job now where there are keys, priorities, an overload policy, or too many strays."""
+        crew, overload = self._crew, self._crew.overload
+        if crew.steering.choked:
+            self._refuse("strays", self._ledger.strays, crew.steering.most_strays)
+        if self._fits_a_place(job):  # maybe past others, who have to wait for some of their key
+            self._start(job)
+            return True
+        if overload is not None and overload.refuses(queued, self._queue_size):
+            self._refuse_overload("early")
+        if queued < self._queue_size:
+            crew.enqueue(job)
+        elif self._room_by_growth(job) or (overload is not None and self._room_by_policy(overload, job)):
+            self._accept(job)
+        else:
+            return False
+        return True
+
+    def _room_by_growth(self, job: Job) -> bool:
+        """Tell the scaler that there is no room, and say whether there is now."""
+        on_crowd = self._crew.on_crowd
+        if on_crowd is None:
+            return False
+        on_crowd(1)
+        return self._room(job)
+
+    def _room_by_policy(self, overload: Overload, job: Job) -> bool:
+        """Do what the overload policy wants done when there is no room, and say whether there is now."""
+        if overload.when_full == "reject":
+            self._refuse_overload("full")
+        if overload.when_full == "drop_oldest":
+            if not self._crew.drop_oldest(job):
+                self._refuse_overload("full")
+            return self._room(job)
+        return False
+
+    def join(self, key: Key) -> Job | None:
+        """Return a job of a key to be one with, that has not ended and is not being ended; None if there is none.
+
+        Raises:
+            PoolClosed: the pool is closing or closed.
+        """
+        ledger = self._ledger
+        if ledger.pool is not OPEN:
+            self._refuse_closed()
+        job = self._queue.find(key)
+        if job is None or job.ticket is None or (job.run is not None and (job.run.cause is not None or job.run.late)):
+            return None
+        self._share(job.ticket)
+        return job
+
+    def _share(self, ticket: Ticket) -> None:
+        self._ledger.coalesced += 1
+        ticket.sharers += 1
+
     def refuse_full(self) -> NoReturn:
         """Refuse a job that was not admitted and will not wait."""
-        self._refuse_overload("full", 0.0)
+        self._refuse_overload("full")
 
-    async def wait(self, job: Job, patience: float | None) -> None:
-        """Accept a job that was not admitted, once it is its turn; wait for that for `patience` seconds."""
+    async def wait(self, job: Job, patience: float | None) -> Job:
+        """Accept a job that was not admitted, once it is its turn; wait for that for `patience` seconds.
+
+        A job that submits lends its place meanwhile, and waits to have one again.
+
+        Returns:
+            The job, or another of its key that it is one with.
+        """
+        overload = self._crew.overload
+        if overload is not None and overload.when_full == "caller_runs" and self._crew.limit:  # else nothing starts just now
+            if not self._queue.startable(job):
+                self.refuse_full()
+            await self._run_by_caller(job)
+            return job
         if patience == 0:
             self.refuse_full()
-        await self._wait_for_room(patience)
-        if self._ledger.queued or not self._crew.free:
-            self._crew.enqueue(job)
-        else:
-            self._start(job)
+        run = inside(self._loop)
+        if run is None:
+            return await self._wait_and_accept(job, patience)
+        return await self._wait_inside(run, job, patience)
+
+    async def _wait_inside(self, run: Run, job: Job, patience: float | None) -> Job:
+        if not self._queue_size:  # else there may be room, and to submit is not to wait for the job
+            refuse_circle(run, job)
+        held: Job | None = None
+
+        async def accepted() -> Job:
+            nonlocal held
+            held = await self._wait_and_accept(job, patience)
+            return held
+
+        try:
+            return await lend_while(run, self._crew, accepted)
+        except PoolOverloaded as refusal:
+            if refusal.reason == "nesting":
+                self._note_refusal("nesting")
+            raise
+        except BaseException as error:
+            # Accepted, and its submitter, which waited for its own place, has no handle of it.
+            if held is not None and held.is_left_by_all():
+                await cancel_and_outlast(held, error)
+            raise
+
+    async def _wait_and_accept(self, job: Job, patience: float | None) -> Job:
+        other = await self._wait_for_room(job, patience)
+        if other is None:
+            self._accept(job)
+        if self._line:  # it may have taken a place, which nobody else may have wanted, and left the room for the next in line
+            self._grant()
+        return other or job
 
     def close(self) -> None:
         """Turn away whoever waits; those who have a reservation find the intake closed when they wake."""
@@ -112,64 +224,140 @@ class Admission:
                 place.set_result(_Answer.CLOSED)
         self._line.clear()
 
+    async def _run_by_caller(self, job: Job) -> None:
+        """Accept a job that has no place and does not wait for one, and let its submitter wait for its end.
+
+        It is a task of its own like any other job: it has its own context, and its deadline does not hit the caller.
+        """
+        self._ledger.accept_guest(job)
+        if job.ticket is not None:
+            self._queue.started(job)
+        self._let_join(job)
+        self._tell(job, self._crew.begin(job, Guest(self._crew.lending)))
+        try:
+            await job.wait()
+        except BaseException as error:
+            await cancel_and_outlast(job, error)
+            raise
+
+    def _accept(self, job: Job) -> None:
+        """Accept a job for which there is room."""
+        self._let_join(job)
+        if self._fits_a_place(job):
+            self._start(job)
+        else:
+            self._crew.enqueue(job)
+
+    def _let_join(self, job: Job) -> None:
+        """Have those in line for whom a job will do that is about to be accepted be one with it."""
+        ticket = job.ticket
+        if ticket is not None and ticket.key is not None:
+            for place, other in tuple(self._line.items()):
+                if other.ticket is not None and other.ticket.coalesce and other.ticket.key == ticket.key and not place.done():
+                    self._share(ticket)
+                    place.set_result(job)
+                    del self._line[place]
+
+    def _fits_a_place(self, job: Job) -> bool:
+        """Say whether a place is free for a job that has not waited in the queue: nobody waits there who may have it."""
+        return bool(self._crew.free) and not self._queue.ready and self._queue.startable(job)
+
     def _start(self, job: Job) -> None:
         """Accept a job, and give it a free place at once."""
         crew = self._crew
         self._ledger.accept_running(job)
+        if job.ticket is not None:
+            self._queue.started(job)
         if not crew.free:  # from here on the crew is busy, so what it completes is what it can
             self._marks = (self._mark(),) * 2
         run = crew.begin(job)
+        if self._observers is not None:
+            self._tell(job, run)
+
+    def _tell(self, job: Job, run: Run | None) -> None:
         if self._observers is not None:
             self._observers.job_accepted(job)
             if run is not None:
                 self._observers.job_started(job, run)
 
-    def _room(self) -> bool:
+    def _room(self, job: Job) -> bool:
         """Say whether one more job fits: into the queue, or on a free place if nobody queues for that."""
-        queued = self._ledger.queued
-        return queued + self._reserved < self._queue_size + (0 if queued else self._crew.free)
+        taken = self._ledger.queued + self._reserved - self._queue_size
+        return taken < 0 or (taken < self._crew.free and self._fits_a_place(job))
 
-    async def _wait_for_room(self, patience: float | None) -> None:
-        """Wait in line, and return with the reservation already used up: the caller must accept its job at once."""
+    async def _wait_for_room(self, job: Job, patience: float | None) -> Job | None:
+        """Wait in line, and return with the reservation already used up: the caller must accept its job at once.
+
+        Unless it returns another job, which its own is one with.
+        """
         since = self._loop.time()
-        place = self._loop.create_future()
-        self._line[place] = None
-        timer = None if patience is None else self._loop.call_later(patience, self._out_of_patience, place, context=Context())
-        if self._crew.on_room is None:
+        until = None if patience is None else since + patience
+        answer = await self._stand_in_line(job, until, first=False)
+        # What was reserved may have gone meanwhile: to a job that has its lent place back, or by a change of size.
+        while answer is _Answer.ROOM and self._ledger.pool is OPEN and not self._room(job):
+            answer = await self._stand_in_line(job, until, first=True)
+        if not isinstance(answer, _Answer):
+            return answer
+        if answer is _Answer.NO_TIME:
+            self._refuse_overload("timeout", self._loop.time() - since)
+        if self._ledger.pool is not OPEN:
+            self._refuse_closed()
+        ticket = job.ticket
+        return self.join(ticket.key) if ticket is not None and ticket.coalesce and ticket.key is not None else None
+
+    async def _stand_in_line(self, job: Job, until: float | None, *, first: bool) -> _Answer | Job:
+        place: asyncio.Future[_Answer | Job] = self._loop.create_future()
+        self._line[place] = job
+        self._line.move_to_end(place, last=not first)
+        timer = None if until is None else self._loop.call_at(until, self._out_of_patience, place, context=Context())
+        if self._crew.on_room is None or self._queue.lanes is not None:
             self._crew.on_room = self._grant
             # There may be room already, held back for somebody who is about to wake: take the next turn, not this one.
             self._loop.call_soon(self._grant)
         try:
             answer = await place
-        except BaseException:  # a cancellation; or the caller's coroutine is being closed
+        except BaseException as error:  # a cancellation; or the caller's coroutine is being closed
             self._line.pop(place, None)
-            if place.done() and not place.cancelled() and place.result() is _Answer.ROOM:
-                self._reserved -= 1
-                self._grant()
             self._note_refusal("cancelled")
+            await self._hand_on(place, error)
             raise
         finally:
             if timer is not None:
                 timer.cancel()
-        if answer is _Answer.NO_TIME:
-            self._refuse_overload("timeout", self._loop.time() - since)
         if answer is _Answer.ROOM:
             self._reserved -= 1
-        if self._ledger.pool is not OPEN:
-            self._refuse_closed()
+        return answer
+
+    async def _hand_on(self, place: asyncio.Future[_Answer | Job], error: BaseException) -> None:
+        """Give up what a submitter has been woken with who has gone by then."""
+        answer = place.result() if place.done() and not place.cancelled() else None
+        if answer is _Answer.ROOM:
+            self._reserved -= 1
+            self._grant()
+        elif answer is not None and not isinstance(answer, _Answer) and answer.is_left_by_all():
+            await cancel_and_outlast(answer, error)
 
     def _grant(self) -> None:
-        """Hand out what room there is, first come, first served."""
-        while self._line and self._room():
-            place = next(iter(self._line))
-            if not place.done():  # else its submitter has been cancelled, and has not woken yet
-                self._reserved += 1
-                place.set_result(_Answer.ROOM)
-            del self._line[place]
+        """Hand out what room there is, first come, first served; but nobody waits behind one who waits for a key."""
+        while self._line:
+            place, job = next(iter(self._line.items()))
+            if not self._room(job):
+                break
+            self._give_room(place)
+        if self._line and self._queue.lanes is not None and self._crew.free:
+            for place, job in tuple(self._line.items()):
+                if self._room(job):
+                    self._give_room(place)
         if not self._line:
             self._crew.on_room = None
 
-    def _out_of_patience(self, place: asyncio.Future[_Answer]) -> None:
+    def _give_room(self, place: asyncio.Future[_Answer | Job]) -> None:
+        if not place.done():  # else its submitter has been cancelled, and has not woken yet
+            self._reserved += 1
+            place.set_result(_Answer.ROOM)
+        del self._line[place]
+
+    def _out_of_patience(self, place: asyncio.Future[_Answer | Job]) -> None:
         if not place.done():
             place.set_result(_Answer.NO_TIME)
             del self._line[place]
@@ -180,9 +368,12 @@ class Admission:
         self._note_refusal("closed")
         raise PoolClosed(self._name)
 
-    def _refuse_overload(self, reason: Literal["full", "timeout"], waited: float) -> NoReturn:
+    def _refuse_overload(self, reason: OverloadReason, waited: float = 0.0) -> NoReturn:
+        self._refuse(reason, self._ledger.queued, self._queue_size, waited)
+
+    def _refuse(self, reason: OverloadReason, depth: int, limit: int, waited: float = 0.0) -> NoReturn:
         self._note_refusal(reason)
-        raise PoolOverloaded(self._name, reason, self._queue_size, waited, self._retry_after())
+        raise PoolOverloaded(self._name, reason, depth=depth, limit=limit, waited=waited, retry_after=self._retry_after())
 
     def _note_refusal(self, reason: str) -> None:
         self._ledger.refused[reason] += 1

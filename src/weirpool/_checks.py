@@ -11,6 +11,7 @@ returned is a plain number, text or tuple, which can do neither.
 from __future__ import annotations
 
 import inspect
+import sys
 from asyncio import _get_running_loop as running_loop  # which does not raise where none runs
 from collections.abc import Coroutine, Sequence
 from types import FunctionType
@@ -23,14 +24,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 __all__ = [
+    "NATIVE",
     "job_function",
+    "key",
     "label",
     "loop_time",
     "missing_attribute",
+    "number",
     "observers",
     "on_loop",
+    "policy",
+    "priority",
     "running_loop",
     "seconds",
+    "shown",
     "whole",
 ]
 
@@ -38,8 +45,9 @@ T = TypeVar("T")
 
 _TEN_YEARS = 10 * 365 * 86_400
 _LONGEST_NAME = 128
-_FIRST_LOOKED_AT = {"_closing", "_ledger", "_name", "_report", "_shutdown_timeout"}  # by the public methods of a pool
-_NATIVE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
+_MOST_PRIORITY = 1_000_000
+_FIRST_LOOKED_AT = {"_closing", "_ledger", "_name", "_report", "_settings"}  # by the public methods of a pool
+NATIVE = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE
 _GENERATOR = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
@@ -52,6 +60,17 @@ def whole(name: str, value: object, unit: str, least: int, most: int) -> int:
     if not least <= number <= most:
         raise ValueError(f"{rule}, got {shown(value)}")
     return number
+
+
+def number(name: str, value: object, unit: str, least: float, most: float) -> float:
+    """Return `value` if it is a finite number from `least` to `most`."""
+    rule = f"{name} must be a number of at least {least:g} ({unit}, at most {most:,g})"
+    found = _number(value)
+    if found is None:
+        raise _kind(rule, value)
+    if not least <= found <= most:
+        raise ValueError(f"{rule}, got {shown(value)}")
+    return found
 
 
 def seconds(name: str, value: object, *, zero: str = "", none: str = "") -> float:
@@ -94,6 +113,40 @@ def loop_time(name: str, value: object, now: float) -> float:
     return number
 
 
+def priority(value: object) -> int:
+    """Return `value` if it is a priority."""
+    number = _number(value)
+    rule = f"priority must be an int from {-_MOST_PRIORITY:,} to {_MOST_PRIORITY:,} (lower is sooner)"
+    if type(number) is not int:
+        raise _kind(rule, value)
+    if not -_MOST_PRIORITY <= number <= _MOST_PRIORITY:
+        raise ValueError(f"{rule}, got {shown(value)}")
+    return number
+
+
+def key(value: Any) -> Any:
+    """Return `value` if it is a key: something whose hash and equality can be trusted."""
+    plain = _plain_key(value)
+    if plain is None:
+        raise _kind("key must be a str, int, bytes, UUID or a tuple of these", value)
+    return plain
+
+
+def _plain_key(value: Any) -> Any:
+    kind = type(value)
+    if kind is str or kind is int or kind is bytes or kind is bool:
+        return value
+    if kind is tuple:
+        parts = tuple(map(_plain_key, value))
+        return None if None in parts else parts
+    if (uuid := sys.modules.get("uuid")) is not None and kind is uuid.UUID:
+        return value
+    for base in (str, int, bytes):
+        if issubclass(kind, base):
+            return base.__str__(value) if base is str else base.__int__(value) if base is int else bytes(memoryview(value))
+    return None
+
+
 def label(name: str, value: Any) -> str:
     """Return `value` if it is a name that is safe in a log line and on a page."""
     rule = f"{name} must be a printable str of 1 to {_LONGEST_NAME} characters"
@@ -124,16 +177,24 @@ def observers(name: str, value: Any, kind: type[T]) -> tuple[T, ...]:
     return items
 
 
+def policy(name: str, value: Any, kind: str, attributes: tuple[str, ...]) -> Any:
+    """Return `value` if it looks like a policy: it has these attributes, and a method `controller`."""
+    if isinstance(value, type) or not _answers(
+        lambda thing: callable(thing.controller) and all(hasattr(thing, attribute) for attribute in attributes), value
+    ):
+        has = ", ".join((*attributes, "controller()"))
+        raise TypeError(f"{name} must be a weirpool.policies.{kind} (with {has}), got {shown(value)} ({type_name(value)})")
+    return value
+
+
 def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
     """Refuse what can't be a job: anything that calling will surely not turn into an awaitable.
 
     A plain function is let through, since a decorated one may well return a coroutine; if it does not, the job fails.
     """
-    if type(fn) is FunctionType and fn.__code__.co_flags & _NATIVE:
-        return  # nearly every job; the rest of this function is for the others
     thing: object = fn
     inner = innermost(fn)
-    if type(inner) is FunctionType and inner.__code__.co_flags & _NATIVE:
+    if type(inner) is FunctionType and inner.__code__.co_flags & NATIVE:
         return
     rule = "fn must be an async function"
     if not callable(thing):

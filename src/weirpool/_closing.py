@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from ._admission import Admission
     from ._crew import Crew
-    from ._observers import Observers
+    from ._observers import Listener
+    from ._settings import Settings
 
 __all__ = ["Closing"]
 
@@ -46,8 +47,8 @@ class Closing:
     """Close one pool, within one budget.
 
     Args:
-        name: the pool's name.
-        cancel_grace: the last part of the budget, kept for jobs to react to their cancellation, in seconds.
+        settings: what the pool is asked to be; `cancel_grace` is the last part of the budget, kept for jobs to react to their
+            cancellation.
         crew: who runs the jobs.
         admission: the way in.
         ledger: the pool's books.
@@ -57,17 +58,17 @@ class Closing:
 
     def __init__(
         self,
-        name: str,
-        cancel_grace: float,
+        settings: Settings,
         crew: Crew,
         admission: Admission,
         ledger: Ledger,
-        observers: Observers | None,
+        observers: Listener | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.report: ShutdownReport | None = None
-        self._name = name
-        self._grace = cancel_grace
+        self.on_closed: Callable[[], None] | None = None
+        self._name = settings.name
+        self._grace = settings.cancel_grace
         self._crew = crew
         self._admission = admission
         self._ledger = ledger
@@ -118,6 +119,8 @@ class Closing:
                 self._finish()
         if self._ledger.pool is PoolState.DRAINING:
             self._alarm(now + timeout - self._grace, self.escalate)
+            if timeout > self._grace:  # there is time to run what was accepted to its end
+                self._crew.resume()
         elif self._ledger.pool is PoolState.CANCELLING:
             if self._timer_at < min(now, self._give_up_at):  # halfway, and late: the loop was blocked, but before this call
                 self._halfway()
@@ -223,6 +226,8 @@ class Closing:
         )
         if self._ledger.pool is not PoolState.CLOSED:
             self.move(PoolState.CLOSED)
+        if self.on_closed is not None:
+            self.on_closed()
         self._wake()
         self._stop_looking()
         with suppress(Exception):  # whatever a logging handler does, the pool is closed

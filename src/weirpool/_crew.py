@@ -18,21 +18,26 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import _stack
+from ._errors import PoolOverloaded
 from ._failure import Failure
 from ._group import JobGroup
 from ._job import Job, Outcome
+from ._lending import Lending, Loan
 from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, TIMED_OUT, JobState, Ledger
 from ._run import Cause, Run
 from ._runner import look_after, makes_plain_tasks, run_job, unmade
 from ._show import function_name
 from ._snapshot import Stray
+from ._steering import Steering
 from ._watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._observers import Observers
+    from ._observers import Listener
+    from ._overload import Overload
     from ._queue import JobQueue
+    from ._settings import Settings
 
 __all__ = ["Crew"]
 
@@ -54,9 +59,7 @@ class Crew:
     """Run the jobs of one pool.
 
     Args:
-        name: the pool's name.
-        places: how many jobs may run at once.
-        cancel_grace: how long a cancelled job may take to end, in seconds.
+        settings: what the pool is asked to be.
         queue: where the next job comes from.
         ledger: the pool's books.
         observers: whom to tell, or None.
@@ -65,31 +68,38 @@ class Crew:
 
     def __init__(
         self,
-        name: str,
-        places: int,
-        cancel_grace: float,
+        settings: Settings,
         queue: JobQueue,
         ledger: Ledger,
-        observers: Observers | None,
+        observers: Listener | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self.name = name
-        self.places = places
+        self.name = settings.name
+        self.places = settings.min_workers
+        self.limit = settings.min_workers
+        """How many may run for one more to be started: `places`, or 0 while starts are held."""
+        self.careful = False
+        """Whether a submission needs a closer look: for an overload policy, or because too many strays run."""
         self.loop = loop
         self.spawning = False
         self.strays: dict[Job, Abandoned] = {}
         # Set by those above while they want to know: there may be room for a submitter; nothing is queued or running.
         self.on_room: Callable[[], None] | None = None
         self.on_idle: Callable[[], None] | None = None
-        self._grace = cancel_grace
+        self.on_crowd: Callable[[int], None] | None = None  # a job has to wait, or so many that are nowhere yet
+        self.overload: Overload | None = None
+        self.steering = Steering(ledger, settings.max_strays)
+        self._awaited = self.steering.awaited
+        self._grace = settings.cancel_grace
         self._queue = queue
         self._ledger = ledger
         self._observers = observers
-        self._wrapped = False
+        self.lending = Lending(self, ledger, settings.max_lending)
+        self._back = self.lending.back
         self._said: str | None = None
-        self._direct = makes_plain_tasks(loop)
+        self._direct: bool | None = makes_plain_tasks(loop)
+        """Whether tasks are made by `asyncio.Task`; None: somebody wraps their coroutines, without a task factory."""
         self._stopping: asyncio.Future[None] = loop.create_future()
-        self._neutral = Context()
         self._group = JobGroup()
         self._enter, self.leave = self._group.enter, self._group.leave
         self._runs = self._group.members  # in order of start; those that have ended have no job any more
@@ -171,24 +181,79 @@ class Crew:
             self.on_idle = self.stop
             if not self._ledger.unfinished:
                 self.stop()
+            elif self.steering.paused:
+                self.loop.call_soon(self.resume, context=Context())  # not in the midst of whatever a finalizer interrupts
+
+    # How many places ---------------------------------------------------------------------------------------------------
+
+    def resize(self, places: int, reason: str) -> None:
+        """Change how many jobs may run at once; where there are more by now, they run to their end."""
+        was = self.places
+        if places != was:
+            self.places = places
+            more = self._set_limit()
+            if self._observers is not None:
+                self._observers.pool_resized(was, places, reason)
+            if more or self._back:
+                self.place_freed()
+
+    def shed_by(self, overload: Overload) -> None:
+        """Have an overload policy say what is refused, dropped and shed."""
+        self.overload = overload
+        self.careful = True
+
+    def pause(self) -> None:
+        """Start no jobs; those that run go on."""
+        self.steering.paused = True
+        self._set_limit()
+
+    def resume(self) -> None:
+        """Start jobs again."""
+        self.steering.paused = False
+        if self._set_limit():
+            self.place_freed()
+
+    def _set_limit(self) -> bool:
+        """See how many jobs may run for one more to be started; say whether these are more than before."""
+        was = self.limit
+        choked = self.steering.choked
+        self.limit = 0 if choked or self.steering.paused else self.places
+        self.careful = choked or self.overload is not None
+        return self.limit > was
 
     # Starting and ending jobs -------------------------------------------------------------------------------------------
 
     @property
     def free(self) -> int:
         """How many places nobody holds."""
-        return max(0, self.places - self._ledger.running)
+        return max(0, self.limit - self._ledger.running)
+
+    @property
+    def key_limit(self) -> int:
+        """How many jobs of one key may run at once."""
+        return self._queue.key_limit
+
+    def same_key(self, job: Job) -> list[Job]:
+        """Return the jobs of a job's key that run; none for a job without a key."""
+        return self._queue.same_key(job)
+
+    @property
+    def busy(self) -> int:
+        """How many jobs run, with a place or without."""
+        return self._ledger.running + self._ledger.lending
 
     def enqueue(self, job: Job) -> None:
         """Accept a job, which waits for a place."""
         self._ledger.accept_queued(job)
-        self._queue.put_nowait(job)
+        self._queue.add(job)
         if job.deadline is not None:
             self.watch.queued(job, job.deadline)
         if self._observers is not None:
             self._observers.job_accepted(job)
+        if self.on_crowd is not None and self._ledger.running >= self.places:
+            self.on_crowd(0)
 
-    def begin(self, job: Job) -> Run | None:
+    def begin(self, job: Job, loan: Loan | None = None) -> Run | None:
         """Start a job, which holds a place in the books already, in a task of its own; None if that can't be made."""
         end: tuple[JobState, Outcome] | None = None
         loop, name = self.loop, job.label
@@ -199,8 +264,9 @@ class Crew:
             if said is None or said is not self._said:
                 said = self._said = function_name(fn)
             name = job.label = f"{said}#{job.number}"
-        plain = not self._wrapped and loop.get_task_factory() is None
+        plain = self._direct is not None and loop.get_task_factory() is None
         run = Run.of(job)
+        run.loan = loan
         coroutine = run_job(job, run, self, plain)
         try:
             self.spawning = True
@@ -210,13 +276,13 @@ class Crew:
             if plain and self._direct:
                 task = run.task = tasks.Task(coroutine, loop=loop, name=name, context=job.context)
             else:
-                task = run.task = self._neutral.run(loop.create_task, coroutine, name=name, context=job.context)
+                task = run.task = Context().run(loop.create_task, coroutine, name=name, context=job.context)
                 if plain and task.get_coro() is not coroutine:
                     # It has wrapped the coroutine without a task factory, by another `create_task`, and can't await this one.
-                    self._wrapped = True
+                    self._direct = None
                     task.cancel()
                     coroutine.close()
-                    return self.begin(job)
+                    return self.begin(job, loan)
             self._enter(task, run)
             if not plain:
                 look_after(task, coroutine, job, self)
@@ -227,15 +293,21 @@ class Crew:
             self.spawning = False
         if end is not None:
             self._finish(job, *end)
+            if self._back:
+                self.lending.serve()
             self._left()
             return None
         return run
 
     def fill(self) -> None:
-        """Start queued jobs while there are places."""
-        queue, ledger = self._queue, self._ledger
-        while ledger.queued and ledger.running < self.places:
-            job = queue.get_nowait()
+        """Start queued jobs while there are places that nobody wants back."""
+        queue, ledger, overload = self._queue, self._ledger, self.overload
+        if self._back:
+            self.lending.serve()
+        while ledger.queued and ledger.running < self.limit:
+            job = queue.take() if overload is None else self._take(overload)
+            if job is None:  # all that wait have to wait for others of their key
+                break
             if job.deadline is not None:
                 self.watch.unqueued()
                 if job.deadline <= self.loop.time():
@@ -251,16 +323,65 @@ class Crew:
                     # Not in the context of the job that has just ended, which is the current one.
                     context.run(self._observers.job_started, job, run)
 
+        if overload is not None and not ledger.queued:
+            overload.idle()
+
+    def _take(self, overload: Overload) -> Job | None:
+        """Take the next job from the queue, after what has waited too long has been ended, as the overload policy says."""
+        while (job := self._queue.peek()) is not None and overload.sheds(job):
+            self._drop(job, "shed")
+        if self._ledger.running >= self.limit:  # who has waited for what was shed has its place back
+            return None
+        return self._queue.take_newest() if overload.newest_first else self._queue.take()
+
+    def drop_oldest(self, newcomer: Job) -> bool:
+        """End the job that has waited longest, for the sake of one that is about to come; say whether there is one."""
+        job = self._queue.victim(newcomer)
+        if job is None:
+            return False
+        self._drop(job, "dropped")
+        return True
+
+    def _drop(self, job: Job, reason: Literal["dropped", "shed"]) -> None:
+        self._leave_queue(
+            job,
+            CANCELLED,
+            PoolOverloaded(
+                self.name,
+                reason,
+                depth=self._ledger.queued,
+                limit=self._queue.maxsize,
+                waited=self.loop.time() - job.accepted_at,
+                retry_after=1 if self.overload is None else self.overload.retry_after(),
+            ),
+        )
+
     def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a running job, free its place and give the place to the next."""
         run = job.run
         job.end(state, outcome, self._ledger)
+        if job.ticket is not None:
+            self._queue.ended(job, ran=True)
         if self._observers is not None:
             self._observers.job_ended(job, run)
-        if self._ledger.queued:
+        if self._ledger.queued or self._back:
             self.fill()
-        if not self._ledger.running or self.on_room is not None:
+        if not self._ledger.running or self.on_room is not None or self._awaited:
             self._left()
+
+    def place_freed(self) -> None:
+        """Give a place that a running job has lent, or a new one, to whoever is next."""
+        self.fill()
+        if self.on_room is not None:
+            self.on_room()
+        if self._awaited:
+            self.steering.look()
+        self.crowded()
+
+    def crowded(self) -> None:
+        """Have the scaler look whether there should be more places, as somebody may wait for one."""
+        if self.on_crowd is not None:
+            self.on_crowd(0)
 
     def fail(self, task: asyncio.Task[None]) -> None:
         """Have the task group told of a task that a bug keeps from settling its job, which ends the pool."""
@@ -271,12 +392,17 @@ class Crew:
         if self.strays.pop(job, None) is None:
             return
         self._ledger.stray_ended()
+        more = self._set_limit()
         if self._observers is not None:
             self._observers.stray_ended(job)
+        if more:
+            self.place_freed()
 
     def _finish(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a job that has been taken from the queue and not been started, and say so."""
         job.end(state, outcome, self._ledger)
+        if job.ticket is not None:
+            self._queue.ended(job, ran=True)
         if self._observers is not None:
             self._observers.job_ended(job, None)
 
@@ -288,6 +414,8 @@ class Crew:
                 self.on_idle()
         if self.on_room is not None:
             self.on_room()
+        if self._awaited:
+            self.steering.look()
 
     def _timed_out(self, job: Job, phase: Literal["queued", "running"]) -> Failure:
         return Failure(job.timed_out(phase), job.name, self.name)
@@ -319,11 +447,8 @@ class Crew:
 
     def cancel_all(self, reason: Literal["cancel", "shutdown"]) -> None:
         """Cancel what is queued, then what runs."""
-        while not self._queue.empty():
-            job = self._queue.get_nowait()
-            if job.deadline is not None:
-                self.watch.unqueued()
-            self._finish(job, CANCELLED, job.cancelled(reason))
+        while (queued := self._queue.victim()) is not None:
+            self._leave_queue(queued, CANCELLED, queued.cancelled(reason))
         self._left()
         for run in tuple(self._runs.values()):
             if run.job is not None:
@@ -349,6 +474,7 @@ class Crew:
                     self._write_off(job)
         self.watch.rest()
         self._ledger.write_off(len(self.strays))
+        self.steering.look()
 
     def _write_off(self, job: Job) -> None:
         if job.status not in ENDED:
@@ -370,6 +496,8 @@ class Crew:
         payload = job.fn, job.args, job.context
         job.end(state, outcome, self._ledger)
         self._queue.discard()
+        if job.ticket is not None:
+            self._queue.ended(job, ran=False)
         if job.deadline is not None:
             self.watch.unqueued()
         del payload
@@ -443,6 +571,9 @@ class Crew:
             outcome = job.cancelled(reason, abandoned=True)
         self.strays[job] = Abandoned(task, reason, run.started_at)
         stray = self._stray(job)
+        if self._ledger.strays >= self.steering.most_strays:
+            self.limit = 0  # before its place goes to the next
+            self.careful = True
         self.settle(job, ABANDONED, outcome)
         with suppress(Exception):  # whatever a logging handler does, the pool has to go on
             context.run(  # so that logging filters find the job's own request and trace

@@ -84,27 +84,50 @@ class PoolClosed(PoolError):
         self.pool: str = pool
 
 
+OverloadReason = Literal["full", "timeout", "early", "dropped", "shed", "strays", "nesting"]
+
+_OVERLOADED: Final[dict[OverloadReason, str]] = {
+    "full": "is full ({limit} jobs may wait)",
+    "timeout": "had no room for {waited:.3g} s ({limit} jobs may wait)",
+    "early": "is filling up and refuses some early ({depth} of {limit} jobs wait)",
+    "dropped": "has dropped a job that waited for {waited:.3g} s for a newer one ({limit} jobs may wait)",
+    "shed": "has shed a job that waited for {waited:.3g} s, which is too long ({depth} of {limit} jobs wait)",
+    "strays": "starts no jobs while {depth} abandoned ones still run (at most {limit} may)",
+    "nesting": "has {depth} jobs that wait for it from inside (at most {limit} may)",
+}
+
+
 class PoolOverloaded(PoolError):
-    """Say that the pool had no room for one more job, and when to try again.
+    """Say that the pool had no room for one more job, or no time for one that waited, and when to try again.
 
     Attributes:
         pool: the pool's name.
-        reason: "full" when there was no room and no waiting was wanted, "timeout" when none came within `submit_timeout`.
-        queue_size: how many jobs the pool lets wait.
-        waited: how long the submitter waited, in seconds.
+        reason: of a submission that was refused: "full" when there was no room and no waiting was wanted, "timeout" when none
+            came within `submit_timeout`, "early" when an overload policy refused it before the queue was full, "strays" when
+            too many abandoned jobs still run, "nesting" when too many jobs wait for their own pool. Of a job that was
+            accepted: "dropped" for a newer one, "shed" because it had waited for too long.
+        depth: how many there were of what there is a limit of: jobs that wait, strays, or jobs that lend their places.
+        limit: how many there may be.
+        waited: how long the submitter or the job waited, in seconds.
         retry_after: when room is likely, in whole seconds, at least 1: ready for an HTTP Retry-After header.
     """
 
     def __init__(
-        self, pool: str, reason: Literal["full", "timeout"], queue_size: int, waited: float, retry_after: int
+        self, pool: str, reason: OverloadReason, *, depth: int, limit: int, waited: float = 0.0, retry_after: int = 1
     ) -> None:
-        how = "is full" if reason == "full" else f"had no room for {waited:.3g} s"
-        super().__init__(f"pool {pool!r} {how} ({queue_size} jobs may wait); try again in about {retry_after} s")
+        how = _OVERLOADED[reason].format(depth=depth, limit=limit, waited=waited)
+        super().__init__(f"pool {pool!r} {how}; try again in about {retry_after} s")
         self.pool: str = pool
-        self.reason: Literal["full", "timeout"] = reason
-        self.queue_size: int = queue_size
+        self.reason: OverloadReason = reason
+        self.depth: int = depth
+        self.limit: int = limit
         self.waited: float = waited
         self.retry_after: int = retry_after
+
+    @property
+    def queue_size(self) -> int:
+        """How many jobs the pool lets wait, where that is the limit."""
+        return self.limit
 
 
 class JobCancelled(PoolError):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ._lifecycle import JobState, PoolState
 
-__all__ = ["JobAccepted", "JobEnded", "JobStarted", "Observer", "PoolMoved", "StrayEnded", "SubmitRefused"]
+__all__ = ["JobAccepted", "JobEnded", "JobStarted", "Observer", "PoolMoved", "PoolResized", "StrayEnded", "SubmitRefused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,23 @@ class PoolMoved:
     now: PoolState
 
 
+@dataclass(frozen=True, slots=True)
+class PoolResized:
+    """The number of workers was changed.
+
+    Attributes:
+        pool: the pool's name.
+        was: how many jobs could run at once.
+        now: how many can from now on.
+        reason: why: "resize" if somebody asked for it, else what the scaling policy says.
+    """
+
+    pool: str
+    was: int
+    now: int
+    reason: str
+
+
 class Observer:
     """Hear what happens in a pool: derive from this, override what you want to hear, pass it as `observers=[...]`.
 
@@ -129,3 +146,6 @@ class Observer:
 
     def pool_moved(self, event: PoolMoved, /) -> None:
         """Hear that the pool moved on in its life."""
+
+    def pool_resized(self, event: PoolResized, /) -> None:
+        """Hear that the number of workers was changed."""

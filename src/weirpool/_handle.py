@@ -7,6 +7,7 @@ methods use what only the record has.
 from __future__ import annotations
 
 import asyncio
+import types
 from asyncio import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
@@ -15,15 +16,19 @@ from anyio import CancelScope
 
 from . import _checks
 from ._checks import running_loop
+from ._circles import refuse_circle
 from ._errors import PoolError, context_of, set_context
 from ._failure import Failure
+from ._lending import Wait, Waiter, inside
 from ._lifecycle import ENDED, FAILED, SUCCEEDED, JobState
 from ._run import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
-__all__ = ["JobHandle", "current_job", "outlast", "remaining"]
+    from ._run import Run
+
+__all__ = ["JobHandle", "cancel_and_outlast", "current_job", "outlast", "remaining"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -184,19 +189,39 @@ class JobHandle(Generic[T_co]):
         return f"<JobHandle {self.name} {self.state.value}>"
 
 
-def _waiter(job: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-    """Return a future that is done when the job ends.
+def _waiter(job: Any, loop: asyncio.AbstractEventLoop) -> Any:
+    """Return something to await until the job ends: a future, nearly always.
 
     Each awaiter has one of its own: a future that they shared would let a cancelled awaiter cancel it for all.
     """
     if running_loop() is not loop:
         _checks.on_loop("waiting for a job", loop)
-    run: Any = CURRENT.get()
-    if run is not None and run.job is job and asyncio.current_task() is run.task:
-        raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
+    if CURRENT.get() is not None and (run := inside(loop)) is not None:
+        itself = run.job is job and asyncio.current_task() is run.task
+        if itself:
+            raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
+        return _from_inside(job, run)
     waiter: asyncio.Future[None] = Future()  # of the running loop, which is faster than to say so
     job.add_waiter(waiter)
     return waiter
+
+
+@types.coroutine
+def _from_inside(job: Any, run: Run) -> Generator[Any, None, None]:
+    """Wait for a job from inside another, which lends its place meanwhile if it waits for its own pool by that."""
+    refuse_circle(run, job)
+    wait = Wait(run, job.owner, job)
+    try:
+        if job.owner is not None:  # else it has ended: to lend a place starts others, and sheds those that are late
+            waiter = Waiter(wait)
+            job.add_waiter(waiter)
+            try:
+                yield from waiter
+            finally:
+                job.remove_waiter(waiter)
+    finally:
+        wait.over()
+    yield from wait.loan.returned(run)  # as a generator that is a coroutine may
 
 
 async def outlast(wait: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> None:
@@ -209,6 +234,26 @@ async def outlast(wait: Callable[[], Awaitable[None]], over: Callable[[], bool])
         while not over():
             with suppress(asyncio.CancelledError):
                 await wait()
+
+
+async def cancel_and_outlast(job: Any, reason: BaseException) -> None:
+    """Cancel a job, and wait until it has ended, as `outlast` does; without lending a place: it needs none for that.
+
+    If the caller's coroutine is being closed (GeneratorExit), it can't wait.
+    """
+    job.cancel()
+    if isinstance(reason, GeneratorExit):
+        return
+
+    async def end() -> None:
+        waiter: asyncio.Future[None] = Future()
+        job.add_waiter(waiter)
+        try:
+            await waiter
+        finally:
+            job.remove_waiter(waiter)
+
+    await outlast(end, job.done)
 
 
 def current_job() -> JobHandle[Any] | None:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextvars import Context
 
+    from ._lending import Lending
     from ._lifecycle import JobState, Ledger
     from ._run import Run
+    from ._ticket import Ticket
 
 __all__ = ["Job", "JobOwner", "Outcome"]
 
@@ -29,6 +31,20 @@ class JobOwner(Protocol):
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
         """The event loop that the job belongs to."""
+        ...
+
+    @property
+    def key_limit(self) -> int:
+        """How many jobs of one key may run at once."""
+        ...
+
+    @property
+    def lending(self) -> Lending:
+        """The places that the owner's jobs lend."""
+        ...
+
+    def same_key(self, job: Job) -> list[Job]:
+        """Return the jobs of a job's key that run; none for a job without a key."""
         ...
 
     def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> None:
@@ -57,8 +73,10 @@ class Job(JobHandle[Any]):
         "number",
         "outcome",
         "owner",
+        "parent",
         "run",
         "status",
+        "ticket",
         "timeout",
         "waiters",
     )
@@ -72,9 +90,13 @@ class Job(JobHandle[Any]):
     timeout: float | None
     deadline: float | None
     label: str | None
+    ticket: Ticket | None
+    """Its priority and key, if it has any."""
     owner: JobOwner | None
     accepted_at: float
     run: Run | None
+    parent: Run | None
+    """The run of the job that submitted it, if one did."""
     waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None
     """Nearly always nobody or one awaiter, so no list until there are two."""
 
@@ -106,11 +128,25 @@ class Job(JobHandle[Any]):
             elif not waiters.done():
                 waiters.set_result(None)
             self.waiters = None
-        ledger.end(self, state, outcome)
+        loan = None if run is None else run.loan
+        if loan is None or not loan.out:
+            ledger.end(self, state, outcome)
+        else:
+            ledger.end(self, state, outcome, placed=False)
         self.owner = self.run = None
         if run is not None:
+            if loan is not None:
+                loan.end()
+                run.loan = None
             run.job = run.task = run.scope = run.cause = None
         del self.fn, self.args, self.context
+
+    def is_left_by_all(self) -> bool:
+        """Note that one of those who share this job does so no more; say whether nobody does."""
+        if self.ticket is None:
+            return True
+        self.ticket.sharers -= 1
+        return self.ticket.sharers <= 0
 
     def add_waiter(self, waiter: asyncio.Future[None]) -> None:
         """Have `waiter` woken when the job ends."""
@@ -126,7 +162,7 @@ class Job(JobHandle[Any]):
         """Forget a waiter that has gone."""
         if self.waiters is waiter:
             self.waiters = None
-        elif isinstance(self.waiters, list):
+        elif isinstance(self.waiters, list) and waiter in self.waiters:
             self.waiters.remove(waiter)
 
     def timed_out(self, phase: Literal["queued", "running"], *, abandoned: bool = False) -> JobTimeout:

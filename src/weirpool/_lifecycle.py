@@ -91,6 +91,10 @@ POOL_MOVES: Mapping[PoolState, frozenset[PoolState]] = {
 }
 
 
+# Why a submission is refused; "cancelled" is the submitter, while it waits for room.
+REFUSALS: Final = ("full", "timeout", "closed", "cancelled", "early", "strays", "nesting")
+
+
 class IllegalMove(RuntimeError):
     """Say that something was asked to become what it cannot become: a bug in weirpool, never in its user."""
 
@@ -110,17 +114,30 @@ class Ledger:
     balance: accepted = the sum over all states, at every instant.
     """
 
-    __slots__ = ("accepted", "cancelled_queued", "ends", "pool", "queued", "refused", "running", "strays")
+    __slots__ = (
+        "accepted",
+        "cancelled_queued",
+        "coalesced",
+        "ends",
+        "lending",
+        "pool",
+        "queued",
+        "refused",
+        "running",
+        "strays",
+    )
 
     def __init__(self) -> None:
         self.pool: PoolState = PoolState.NEW
         self.accepted: int = 0
         self.queued: int = 0
-        self.running: int = 0
+        self.running: int = 0  # with a place
+        self.lending: int = 0  # and without: see `_lending`
         self.ends: dict[JobState, int] = dict.fromkeys(_ENDS, 0)
         self.cancelled_queued: int = 0
         self.strays: int = 0
-        self.refused: dict[str, int] = {"full": 0, "timeout": 0, "closed": 0, "cancelled": 0}
+        self.coalesced: int = 0
+        self.refused: dict[str, int] = dict.fromkeys(REFUSALS, 0)
 
     def accept_queued(self, job: HasState) -> None:
         """Enter a new job, which waits, and number it."""
@@ -131,6 +148,12 @@ class Ledger:
     def accept_running(self, job: HasState) -> None:
         """Enter a new job, which has a worker at once, and number it."""
         self.running += 1
+        self.accepted = job.number = self.accepted + 1
+        job.status = RUNNING
+
+    def accept_guest(self, job: HasState) -> None:
+        """Enter a new job, which runs without a place, and number it."""
+        self.lending += 1
         self.accepted = job.number = self.accepted + 1
         job.status = RUNNING
 
@@ -146,10 +169,26 @@ class Ledger:
         self.running += 1
         self.queued -= 1
 
-    def end(self, job: HasState, to: JobState, outcome: Any) -> None:
+    def lend(self) -> None:
+        """Free the place of a job that goes on running without one."""
+        self.running -= 1
+        self.lending += 1
+
+    def take_back(self) -> None:
+        """Give a free place to a job that runs without one."""
+        self.lending -= 1
+        self.running += 1
+
+    def end(self, job: HasState, to: JobState, outcome: Any, *, placed: bool = True) -> None:
         """Move a job to its end, with what it ended with.
 
         In an order in which a bug on the way leaves it unfinished in the books, so that it will be missed.
+
+        Args:
+            job: the job.
+            to: the state that it ends in.
+            outcome: what it ended with.
+            placed: whether it holds a place, if it runs; else it has lent that.
 
         Raises:
             IllegalMove: the table does not allow it; nothing was changed.
@@ -163,7 +202,10 @@ class Ledger:
         if was is RUNNING:
             if to is ABANDONED:
                 self.strays += 1
-            self.running -= 1
+            if placed:
+                self.running -= 1
+            else:
+                self.lending -= 1
         else:
             if to is CANCELLED:
                 self.cancelled_queued += 1
@@ -172,7 +214,7 @@ class Ledger:
     def write_off(self, strays: int) -> None:
         """Count as abandoned what is still unfinished, when all that could be found has ended: a bug has lost the rest."""
         self.strays = strays
-        self.queued = self.running = 0
+        self.queued = self.running = self.lending = 0
         self.ends[ABANDONED] += self.accepted - sum(self.ends.values())
 
     def stray_ended(self) -> None:
@@ -192,7 +234,7 @@ class Ledger:
     @property
     def unfinished(self) -> int:
         """How many accepted jobs have not ended."""
-        return self.queued + self.running
+        return self.queued + self.running + self.lending
 
     @property
     def ended(self) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import is_a, traceback_of
-from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
+from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, PoolResized, StrayEnded, SubmitRefused
 from ._exits import raise_in_loop
 from ._failure import Failure
 from ._lifecycle import SUCCEEDED
@@ -20,11 +20,43 @@ if TYPE_CHECKING:
     from ._lifecycle import PoolState
     from ._run import Run
 
-__all__ = ["Observers"]
+__all__ = ["Listener", "Observers"]
 
 _log = logging.getLogger("weirpool.observer")
 
 _HOOKS = [name for name in vars(Observer) if not name.startswith("_")]
+
+
+class Listener(Protocol):
+    """Whoever hears what happens in a pool: its observers, or something that passes it on to them."""
+
+    def job_accepted(self, job: Job) -> None:
+        """Hear that a job was accepted."""
+        ...
+
+    def job_started(self, job: Job, run: Run) -> None:
+        """Hear that a job got a place."""
+        ...
+
+    def job_ended(self, job: Job, run: Run | None) -> None:
+        """Hear that a job came to its end, with its run if it had got a place."""
+        ...
+
+    def stray_ended(self, job: Job) -> None:
+        """Hear that an abandoned job really ended."""
+        ...
+
+    def submit_refused(self, reason: str) -> None:
+        """Hear that a submission was not accepted."""
+        ...
+
+    def pool_moved(self, was: PoolState, now: PoolState) -> None:
+        """Hear that the pool moved on."""
+        ...
+
+    def pool_resized(self, was: int, now: int, reason: str) -> None:
+        """Hear that the number of workers was changed."""
+        ...
 
 
 class Observers:
@@ -75,6 +107,11 @@ class Observers:
         """Tell that the pool moved on."""
         if self._hooks["pool_moved"]:
             self._tell("pool_moved", PoolMoved(self._pool, was, now))
+
+    def pool_resized(self, was: int, now: int, reason: str) -> None:
+        """Tell that the number of workers was changed."""
+        if self._hooks["pool_resized"]:
+            self._tell("pool_resized", PoolResized(self._pool, was, now, reason))
 
     def _tell(self, hook: str, event: object) -> None:
         for observer, call in tuple(self._hooks[hook]):

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import warnings
 from contextvars import copy_context
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple
 
 from anyio.abc import AsyncResource
@@ -15,20 +16,28 @@ from ._admission import Admission
 from ._checks import running_loop
 from ._closing import Closing
 from ._crew import Crew
-from ._errors import PoolClosed
-from ._handle import JobHandle, outlast
+from ._errors import PoolClosed, PoolOverloaded
+from ._handle import JobHandle, cancel_and_outlast
 from ._job import Job
+from ._lending import inside, lend_while
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._queue import JobQueue
 from ._run import CURRENT, Run
+from ._settings import Settings, ordered, workers
 from ._snapshot import PoolStats, ShutdownReport
+from ._ticket import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from ._events import Observer
-    from ._observers import Observers
+    from ._observers import Listener, Observers
+    from ._overload import Overload
+    from ._scaler import Scaler
+    from ._ticket import Key
+    from ._window import Window
+    from .policies import OverloadPolicy, Retry, ScalingPolicy
 
 __all__ = ["WorkerPool"]
 
@@ -46,6 +55,7 @@ class _Default(enum.Enum):
 
 
 _JOB_TIMEOUT: Final = _Default.JOB_TIMEOUT
+_USUAL: Final = 0  # there is one object for it; another one that is equal is looked at more closely, and taken for the same
 
 
 class WorkerPool(AsyncResource):
@@ -67,12 +77,26 @@ class WorkerPool(AsyncResource):
 
     Args:
         max_workers: how many jobs run at once, at most. A worker is a place, not a task: unused ones cost nothing.
+        min_workers: how many places there are at least, if their number is to change with the load; None: as many as
+            `max_workers`, always. Unless `scaling` says otherwise, places are added when jobs wait, and go when they are
+            unused.
+        scaling: who decides how many places there are; see `weirpool.policies`.
         queue_size: how many accepted jobs wait for a worker, at most. 0: none, a job is accepted only by a free worker.
+        overload: what happens to a submission when the pool is full: "wait" (for `submit_timeout`), "reject" (refused at
+            once), "drop_oldest" (accepted in the place of the job that has waited longest, whose handle ends with
+            `PoolOverloaded`), "caller_runs" (run at once without a place, while `submit` waits for its end); or a policy of
+            `weirpool.policies`.
         job_timeout: how long a job may run, in seconds, unless it says otherwise. None: for ever.
         submit_timeout: how long `submit` waits for room, in seconds. 0: not at all. None: as long as it takes.
         shutdown_timeout: how long closing takes, in seconds, at most.
         cancel_grace: how long a cancelled job may take to end before it is abandoned, in seconds. While closing, this is
             the last part of `shutdown_timeout`.
+        key_limit: how many jobs of one key run at once, at most. 1: one after the other.
+        aging: how many seconds of waiting one step of priority is worth: a job of priority 2 starts before any of priority 1
+            that was accepted later than this after it, so nothing waits for ever.
+        max_lending: how many jobs may wait for this pool from inside at once, at most. Each lends its place meanwhile.
+        max_strays: how many abandoned jobs may still run, at most. While there are more, no job is started, and submissions
+            are refused. None: as many as `max_workers`.
         name: what the pool is called in errors, logs and reports.
         observers: whom to tell what happens; see `weirpool.events`.
 
@@ -85,34 +109,46 @@ class WorkerPool(AsyncResource):
         self,
         *,
         max_workers: int = 100,
+        min_workers: int | None = None,
+        scaling: ScalingPolicy | None = None,
         queue_size: int = 1000,
+        overload: Literal["wait", "reject", "drop_oldest", "caller_runs"] | OverloadPolicy = "wait",
         job_timeout: float | None = None,
         submit_timeout: float | None = 5.0,
         shutdown_timeout: float = 20.0,
         cancel_grace: float = 2.0,
+        key_limit: int = 1,
+        aging: float = 10.0,
+        max_lending: int = 10_000,
+        max_strays: int | None = None,
         name: str = "pool",
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._max_workers = _checks.whole("max_workers", max_workers, "jobs that run at once", 1, 1_000_000)
-        self._queue_size = _checks.whole("queue_size", queue_size, "jobs that wait", 0, 1_000_000_000)
-        self._job_timeout = None if job_timeout is None else _checks.seconds("job_timeout", job_timeout, none="no limit")
-        if submit_timeout is not None:
-            submit_timeout = _checks.seconds("submit_timeout", submit_timeout, zero="do not wait", none="as long as it takes")
-        self._submit_timeout = submit_timeout
-        self._shutdown_timeout = _checks.seconds("shutdown_timeout", shutdown_timeout, zero="cancel at once, wait for nothing")
-        self._cancel_grace = _checks.seconds("cancel_grace", cancel_grace, zero="abandon at once")
-        if self._cancel_grace > self._shutdown_timeout:
-            raise ValueError(
-                f"cancel_grace must be at most shutdown_timeout ({self._shutdown_timeout!r} s), of which it is the "
-                f"last part, got {self._cancel_grace!r}"
-            )
-        self._name = _checks.label("name", name)
-        self._observers: tuple[Observer, ...] = () if type(observers) is tuple and not observers else _checked(observers)
+        self._settings = settings = Settings.checked(
+            max_workers=max_workers,
+            min_workers=min_workers,
+            scaling=scaling,
+            queue_size=queue_size,
+            overload=overload,
+            job_timeout=job_timeout,
+            submit_timeout=submit_timeout,
+            shutdown_timeout=shutdown_timeout,
+            cancel_grace=cancel_grace,
+            key_limit=key_limit,
+            aging=aging,
+            max_lending=max_lending,
+            max_strays=max_strays,
+            name=name,
+            observers=observers,
+        )
+        self._name = settings.name
+        self._job_timeout = settings.job_timeout
         self._ledger = Ledger()
         self._loop: asyncio.AbstractEventLoop
         self._crew: Crew
         self._admission: Admission
         self._closing: Closing | None = None
+        self._scaler: Scaler | None = None
         self._report: ShutdownReport | None = None  # only of a pool that was closed without ever being entered
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -132,11 +168,19 @@ class WorkerPool(AsyncResource):
         if self._closing is not None or ledger.pool is not PoolState.NEW:
             raise RuntimeError(f"{self!r} was entered or closed before: a pool is used once, make a new one")
         loop = self._loop = asyncio.get_running_loop()
-        observers = _told(self._name, self._observers, loop) if self._observers else None
-        queue = JobQueue(self._queue_size)
-        self._crew = Crew(self._name, self._max_workers, self._cancel_grace, queue, ledger, observers, loop)
-        self._admission = Admission(self._name, self._queue_size, self._crew, ledger, observers, loop)
-        self._closing = Closing(self._name, self._cancel_grace, self._crew, self._admission, ledger, observers, loop)
+        settings = self._settings
+        observers: Listener | None = _told(self._name, settings.observers, loop) if settings.observers else None
+        window = None if settings.scaling is None else _window(ledger, observers, loop)
+        listener = window or observers
+        queue = JobQueue(settings.queue_size, aging=settings.aging, key_limit=settings.key_limit)
+        self._crew = Crew(settings, queue, ledger, listener, loop)
+        if settings.overload is not None:
+            self._crew.shed_by(_overload(self._name, settings.overload, loop))
+        self._admission = Admission(settings, self._crew, queue, ledger, listener, loop)
+        self._closing = Closing(settings, self._crew, self._admission, ledger, listener, loop)
+        if settings.scaling is not None and window is not None:
+            self._scaler = _scaler(settings, self._crew, self._admission, queue, ledger, window, loop)
+            self._closing.on_closed = self._scaler.stop
         closing = self._closing
         try:
             ready = self._crew.open(closing.open, closing.escalate, closing.supervisor_ended)
@@ -184,7 +228,7 @@ class WorkerPool(AsyncResource):
             RuntimeError: called from one of the pool's own jobs, which would wait for itself (`close_intake()` is what a job
                 may call), or from another thread or event loop.
         """
-        budget = self._shutdown_timeout
+        budget = self._settings.shutdown_timeout
         if timeout is not None:
             budget = _checks.seconds("timeout", timeout, zero="wait for nothing", none="the pool's shutdown_timeout")
         closing = self._closing
@@ -202,6 +246,9 @@ class WorkerPool(AsyncResource):
                 f"a job may call close_intake(), and leave the closing to whoever opened the pool"
             )
         closing.begin(budget)
+        run = inside(self._loop)
+        if run is not None:  # of another pool, for which this one's may wait
+            await lend_while(run, self._crew, closing.wait, anyway=True)
         return await closing.wait()
 
     def close_intake(self) -> None:
@@ -228,11 +275,16 @@ class WorkerPool(AsyncResource):
         timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
         deadline: float | None = None,
         name: str | None = None,
+        priority: int = _USUAL,
+        key: Key | None = None,
+        coalesce: bool = False,
+        retry: Retry | None = None,
     ) -> JobHandle[T]:
         """Have a job accepted, and return its handle.
 
         While there is room this returns without waiting. When the pool is full it waits, first come, first served, for
-        `submit_timeout` at most. Cancelling it while it waits leaves no trace.
+        `submit_timeout` at most. Cancelling it while it waits leaves no trace. A job of this pool that has had to wait waits
+        until it has a place again, too, which that does not bound.
 
         The job runs in a task of its own, in a copy of the caller's context as it is now. Jobs start in the order in which
         they were accepted.
@@ -244,6 +296,14 @@ class WorkerPool(AsyncResource):
             deadline: when the job must have ended, queueing included, on the loop's clock (`loop.time() + 5`). A job that is
                 submitted from inside a job never gets more time than that one has left.
             name: what the job and its task are called; by default the function's name and the job's number.
+            priority: lower is sooner, 0 is usual. Jobs of one priority start in the order in which they were accepted; a step
+                of priority is worth the pool's `aging` seconds of waiting, so that none waits for ever.
+            key: what it shares with jobs that must not all run at once (a tenant, an account): of those with an equal key, at
+                most the pool's `key_limit` do. Keys take turns, so that none fills the pool. A str, int, bytes, UUID, or a
+                tuple of such.
+            coalesce: whether to join a job of the same key that has not ended, and share its handle and result, instead of
+                submitting another. Its arguments, timeout and deadline stay as they are; `handle.cancel()` cancels it for all.
+            retry: whether and when it is tried again if it fails; see `weirpool.policies.Retry`. All attempts are one job.
 
         Returns:
             A handle to await, cancel or ignore.
@@ -256,8 +316,12 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
         """
         job = self._job(fn, args, timeout, deadline, name)
+        if priority is not _USUAL or key is not None or coalesce is not False or retry is not None:
+            joined = self._special(job, priority, key, coalesce, retry)
+            if joined is not None:
+                return joined
         if not self._admission.admit(job):
-            await self._admission.wait(job, self._submit_timeout)
+            return await self._admission.wait(job, self._settings.submit_timeout)
         return job
 
     def submit_nowait(
@@ -268,6 +332,10 @@ class WorkerPool(AsyncResource):
         timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
         deadline: float | None = None,
         name: str | None = None,
+        priority: int = _USUAL,
+        key: Key | None = None,
+        coalesce: bool = False,
+        retry: Retry | None = None,
     ) -> JobHandle[T]:
         """Have a job accepted now, or be refused now; never overtake a submitter that waits.
 
@@ -277,6 +345,10 @@ class WorkerPool(AsyncResource):
             timeout: how long the job may run, in seconds; see `submit`.
             deadline: when the job must have ended, on the loop's clock; see `submit`.
             name: what the job and its task are called; see `submit`.
+            priority: lower is sooner; see `submit`.
+            key: what it shares with jobs that must not run at once; see `submit`.
+            coalesce: whether to join a job of the same key; see `submit`.
+            retry: whether and when it is tried again; see `submit`.
 
         Returns:
             A handle to await, cancel or ignore.
@@ -289,6 +361,10 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
         """
         job = self._job(fn, args, timeout, deadline, name)
+        if priority is not _USUAL or key is not None or coalesce is not False or retry is not None:
+            joined = self._special(job, priority, key, coalesce, retry)
+            if joined is not None:
+                return joined
         if not self._admission.admit(job):
             self._admission.refuse_full()
         return job
@@ -301,6 +377,10 @@ class WorkerPool(AsyncResource):
         timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
         deadline: float | None = None,
         name: str | None = None,
+        priority: int = _USUAL,
+        key: Key | None = None,
+        coalesce: bool = False,
+        retry: Retry | None = None,
     ) -> T:
         """Submit a job, wait for it and return its result.
 
@@ -312,6 +392,10 @@ class WorkerPool(AsyncResource):
             timeout: how long the job may run, in seconds; see `submit`.
             deadline: when the job must have ended, on the loop's clock; see `submit`.
             name: what the job and its task are called; see `submit`.
+            priority: lower is sooner; see `submit`.
+            key: what it shares with jobs that must not run at once; see `submit`.
+            coalesce: whether to join a job of the same key; see `submit`.
+            retry: whether and when it is tried again; see `submit`.
 
         Returns:
             What the job returned.
@@ -326,17 +410,130 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
             BaseException: whatever the job itself raised.
         """
-        handle = await self.submit(fn, *args, timeout=timeout, deadline=deadline, name=name)
+        handle: Any = await self.submit(
+            fn,
+            *args,
+            timeout=timeout,
+            deadline=deadline,
+            name=name,
+            priority=priority,
+            key=key,
+            coalesce=coalesce,
+            retry=retry,
+        )
         try:
             await handle.wait()
-        except asyncio.CancelledError:
-            handle.cancel()
-            await outlast(handle.wait, handle.done)
+        except asyncio.CancelledError as error:
+            if handle.is_left_by_all():
+                await cancel_and_outlast(handle, error)
+            raise
+        except (PoolOverloaded, RuntimeError):  # called by a job, which may not wait for this one
+            if handle.is_left_by_all():
+                handle.cancel()
             raise
         try:
-            return handle.result()
+            return handle.result()  # type: ignore[no-any-return]  # the record of a job does not know of what type that is
         finally:
             del handle, fn, args, self  # none of which a traceback through here should keep
+
+    # Steering -----------------------------------------------------------------------------------------------------------
+
+    async def resize(self, *, min_workers: int | None = None, max_workers: int | None = None) -> None:
+        """Change how many jobs run at once, and wait until no more do.
+
+        The change is made at once, before anything is awaited: from then on no job starts while as many run. Jobs that run are
+        never interrupted; where there are more of them than places now, this waits until enough have ended. Cancelling it
+        leaves the change in place. A job may call it.
+
+        A pool that was made with a fixed number of workers, and without `scaling`, keeps to that: give it `max_workers`.
+
+        Args:
+            min_workers: how many places there are at least; None: as before.
+            max_workers: how many jobs run at once, at most; None: as before.
+
+        Raises:
+            PoolClosed: the pool is closing or closed.
+            TypeError: an argument is of the wrong kind, or there is none.
+            ValueError: an argument is out of its range.
+            RuntimeError: the pool was not entered, or this is called from another thread or event loop.
+        """
+        settings = self._settings
+        if min_workers is None and max_workers is None:
+            raise TypeError("resize() needs min_workers, max_workers or both")
+        most = settings.max_workers if max_workers is None else workers("max_workers", max_workers)
+        fewest = settings.min_workers if min_workers is None else workers("min_workers", min_workers)
+        if settings.scaling is None:
+            if min_workers is not None and fewest != most:
+                raise ValueError(
+                    f"min_workers must be max_workers ({most}) in a pool that was made with a fixed number of workers, "
+                    f"got {fewest}"
+                )
+            fewest = most
+        ordered(fewest, most)
+        self._steering("WorkerPool.resize()")
+        settings.min_workers, settings.max_workers = fewest, most
+        crew, ledger = self._crew, self._ledger
+        if self._scaler is None:
+            crew.resize(most, "resize")
+        else:
+            self._scaler.bound()
+
+        def small() -> Awaitable[None]:
+            return crew.steering.until(lambda: ledger.running <= crew.places)
+
+        run = inside(self._loop)
+        if run is None or ledger.running <= crew.places:
+            await small()
+        else:
+            await lend_while(run, crew, small)
+
+    def pause(self) -> None:
+        """Start no more jobs, until `resume`. Those that run go on, and submissions are accepted while there is room.
+
+        Pausing again changes nothing. Closing the pool ends the pause: what was accepted is run to its end.
+
+        Raises:
+            PoolClosed: the pool is closing or closed.
+            RuntimeError: the pool was not entered, or this is called from another thread or event loop.
+        """
+        self._steering("WorkerPool.pause()")
+        self._crew.pause()
+
+    def resume(self) -> None:
+        """Start jobs again after a `pause`; without one this changes nothing.
+
+        Raises:
+            PoolClosed: the pool is closing or closed.
+            RuntimeError: the pool was not entered, or this is called from another thread or event loop.
+        """
+        self._steering("WorkerPool.resume()")
+        self._crew.resume()
+
+    async def wait_idle(self) -> None:
+        """Wait until no job is queued and none runs; a pool that is closed is idle.
+
+        What is submitted meanwhile is waited for, too. While the pool is paused, queued jobs stay where they are, and so does
+        this. Cancelling it touches no job.
+
+        Raises:
+            RuntimeError: the pool was not entered; this is called from one of its own jobs, which would wait for itself; or
+                from another thread or event loop.
+            PoolOverloaded: this is called from a job of a pool that this one waits for, and too many of those lend places.
+        """
+        if self._report is None:
+            self._entered("WorkerPool.wait_idle()")
+            if self._inside():
+                raise RuntimeError(f"wait_idle() was called from a job of {self!r}, and would wait for itself")
+            steering, ledger = self._crew.steering, self._ledger
+
+            def idle() -> Awaitable[None]:
+                return steering.until(lambda: not ledger.unfinished)
+
+            run = inside(self._loop)
+            if run is None:
+                await idle()
+            else:  # of another pool, for which this one's may wait
+                await lend_while(run, self._crew, idle)
 
     # Looking ------------------------------------------------------------------------------------------------------------
 
@@ -357,12 +554,14 @@ class WorkerPool(AsyncResource):
 
     def stats(self) -> PoolStats:
         """Return how the pool is doing at this instant. The cost does not depend on how much it is doing."""
-        ledger, ends = self._ledger, self._ledger.ends
+        settings, ledger, ends = self._settings, self._ledger, self._ledger.ends
         return PoolStats(
             name=self._name,
             state=ledger.pool,
-            max_workers=self._max_workers,
-            queue_size=self._queue_size,
+            min_workers=settings.min_workers,
+            max_workers=settings.max_workers,
+            workers=settings.min_workers if self._closing is None else self._crew.places,
+            queue_size=settings.queue_size,
             accepted=ledger.accepted,
             succeeded=ends[SUCCEEDED],
             failed=ends[FAILED],
@@ -370,17 +569,21 @@ class WorkerPool(AsyncResource):
             cancelled=ends[CANCELLED],
             abandoned=ends[ABANDONED],
             queued=ledger.queued,
-            running=ledger.running,
+            running=ledger.running + ledger.lending,
+            lending=ledger.lending,
+            paused=self._closing is not None and self._crew.steering.paused,
             strays=ledger.strays,
+            retrying=0 if self._closing is None else self._crew.lending.retrying,
+            coalesced=ledger.coalesced,
             waiting=0 if self._closing is None else self._admission.waiting,
             refused=dict(ledger.refused),
         )
 
     def __repr__(self) -> str:
-        ledger = self._ledger
+        ledger, settings = self._ledger, self._settings
         return (
             f"<WorkerPool {self._name!r} {self.state.value}: "
-            f"{ledger.running} of {self._max_workers} running, {ledger.queued} of {self._queue_size} queued>"
+            f"{ledger.running} of {settings.max_workers} running, {ledger.queued} of {settings.queue_size} queued>"
         )
 
     def __del__(self) -> None:
@@ -397,6 +600,15 @@ class WorkerPool(AsyncResource):
         _checks.on_loop(what, self._loop)
         return self._closing
 
+    def _steering(self, what: str) -> None:
+        if self._report is not None:
+            raise PoolClosed(self._name)
+        closing = self._entered(what)
+        if closing.begun:
+            raise PoolClosed(self._name)
+        if self._ledger.pool is PoolState.NEW:
+            raise RuntimeError(f"pool {self._name!r} is still being opened: await its __aenter__() first")
+
     def _job(
         self,
         fn: Callable[..., Awaitable[Any]],
@@ -406,7 +618,8 @@ class WorkerPool(AsyncResource):
         name: str | None,
     ) -> Job:
         """Check a submission, before anything changes, and make the record of the job."""
-        _checks.job_function(fn)
+        if type(fn) is not FunctionType or not fn.__code__.co_flags & _checks.NATIVE:  # else it is what nearly every job is
+            _checks.job_function(fn)
         if self._closing is None:
             if self._report is not None:
                 self._ledger.refused["closed"] += 1
@@ -434,8 +647,24 @@ class WorkerPool(AsyncResource):
         job.label = name
         job.owner = self._crew
         job.accepted_at = self._loop.time()
-        job.run = job.waiters = None
+        job.run = job.waiters = job.ticket = None
+        job.parent = run
         return job
+
+    def _special(self, job: Job, priority: int, key: Key | None, coalesce: object, retry: Retry | None) -> Job | None:
+        """Check the wishes that few jobs have, and note them; return the job that is to be joined instead, if there is one."""
+        priority = _checks.priority(priority)
+        if key is not None:
+            key = _checks.key(key)
+        if type(coalesce) is not bool:
+            raise TypeError(f"coalesce must be True or False, got {_checks.shown(coalesce)}")
+        if coalesce and key is None:
+            raise ValueError("coalesce must be False for a job without a key: with which others should it be one?")
+        if retry is not None:
+            _retry(job, retry, self._crew)
+        if priority or key is not None:
+            job.ticket = Ticket(priority, key, coalesce=coalesce)
+        return self._admission.join(key) if coalesce and key is not None else None
 
     def _inside(self) -> bool:
         """Say whether the caller is one of the pool's jobs, or a task that one has started and may be waiting for."""
@@ -443,19 +672,48 @@ class WorkerPool(AsyncResource):
         return run is not None and run.job is not None and run.job.owner is self._crew
 
 
-# Few pools have observers, and to load the records that these are told is a quarter of what importing weirpool takes.
-
-
-def _checked(observers: Sequence[Observer]) -> tuple[Observer, ...]:
-    from ._events import Observer  # noqa: PLC0415
-
-    return _checks.observers("observers", observers, Observer)
+# What few pools have is loaded by those: it is a quarter of what importing weirpool would take.
 
 
 def _told(pool: str, observers: tuple[Observer, ...], loop: asyncio.AbstractEventLoop) -> Observers:
     from ._observers import Observers  # noqa: PLC0415
 
     return Observers(pool, observers, loop)
+
+
+def _window(ledger: Ledger, observers: Listener | None, loop: asyncio.AbstractEventLoop) -> Window:
+    from ._window import Window  # noqa: PLC0415
+
+    return Window(ledger, observers, loop)
+
+
+def _overload(pool: str, policy: OverloadPolicy, loop: asyncio.AbstractEventLoop) -> Overload:
+    from ._overload import Overload  # noqa: PLC0415
+
+    return Overload(pool, policy, loop)
+
+
+def _retry(job: Job, policy: Any, crew: Crew) -> None:
+    from ._retry import Retrying  # noqa: PLC0415
+    from .policies.retry import Retry  # noqa: PLC0415
+
+    if not isinstance(policy, Retry):
+        raise TypeError(f"retry must be a weirpool.policies.Retry, got {_checks.shown(policy)}")
+    job.fn = Retrying.of(job.fn, policy, crew)
+
+
+def _scaler(
+    settings: Settings,
+    crew: Crew,
+    admission: Admission,
+    queue: JobQueue,
+    ledger: Ledger,
+    window: Window,
+    loop: asyncio.AbstractEventLoop,
+) -> Scaler:
+    from ._scaler import Scaler  # noqa: PLC0415
+
+    return Scaler(settings, crew, admission, queue, ledger, window, loop)
 
 
 def _inherited(run: Run, deadline: float | None, loop: asyncio.AbstractEventLoop) -> float | None:

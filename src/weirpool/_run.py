@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from ._job import Job
+    from ._lending import Loan
 
 __all__ = ["CURRENT", "Cause", "Run"]
 
@@ -41,9 +42,10 @@ class Run:
         due: when its time will be over, if it has a limit.
         limit: when somebody has to look at it again: when it is due first, and then at the end of its grace.
         cause: why it is being ended before its time; the first cause stays, and the job is cancelled only for that one.
+        loan: the place that it lends, once it has waited for a pool.
     """
 
-    __slots__ = ("cause", "due", "job", "limit", "scope", "started_at", "task")
+    __slots__ = ("cause", "due", "job", "limit", "loan", "scope", "started_at", "task")
 
     job: Job | None
     task: asyncio.Task[None] | None
@@ -52,6 +54,7 @@ class Run:
     due: float | None
     limit: float
     cause: Cause | None
+    loan: Loan | None
 
     @property
     def late(self) -> bool:
@@ -63,7 +66,7 @@ class Run:
         """Make the record of a run that is about to begin."""
         run = Run()
         run.job = job
-        run.task = run.scope = run.due = run.cause = None
+        run.task = run.scope = run.due = run.cause = run.loan = None
         run.started_at = job.accepted_at
         run.limit = math.inf
         job.run = run

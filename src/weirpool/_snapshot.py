@@ -20,7 +20,9 @@ class PoolStats:
     Attributes:
         name: the pool's name.
         state: where the pool is in its life.
-        max_workers: how many jobs may run at once.
+        min_workers: how many places there are at least.
+        max_workers: how many jobs may run at once, at most.
+        workers: how many places there are now.
         queue_size: how many accepted jobs may wait.
         accepted: jobs accepted since the pool was opened.
         succeeded: jobs that returned.
@@ -29,15 +31,22 @@ class PoolStats:
         cancelled: jobs that were cancelled, queued or running.
         abandoned: jobs that did not end within their grace; they hold no place.
         queued: accepted jobs that wait for a worker.
-        running: jobs that hold a worker's place.
+        running: jobs that run, those that lend their places included.
+        lending: running jobs that hold no place at present, since they wait for this pool themselves.
+        paused: whether the starting of jobs is held by `pause()`.
         strays: abandoned jobs that still have not ended.
+        retrying: running jobs that wait for another attempt; they hold no place.
+        coalesced: submissions that joined a job of the same key; they are not counted as accepted.
         waiting: submitters that wait for room; their jobs are not accepted yet.
-        refused: submissions that were not accepted, by reason: "full", "timeout", "closed", "cancelled".
+        refused: submissions that were not accepted, by reason: "full", "timeout", "closed", "cancelled", "early", "strays",
+            "nesting".
     """
 
     name: str
     state: PoolState
+    min_workers: int
     max_workers: int
+    workers: int
     queue_size: int
     accepted: int
     succeeded: int
@@ -47,7 +56,11 @@ class PoolStats:
     abandoned: int
     queued: int
     running: int
+    lending: int
+    paused: bool
     strays: int
+    retrying: int
+    coalesced: int
     waiting: int
     refused: Mapping[str, int]
 

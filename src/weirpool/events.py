@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, StrayEnded, SubmitRefused
+from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, PoolResized, StrayEnded, SubmitRefused
 from ._snapshot import Stray
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "JobStarted",
     "Observer",
     "PoolMoved",
+    "PoolResized",
     "Stray",
     "StrayEnded",
     "SubmitRefused",

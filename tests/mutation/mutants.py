@@ -109,7 +109,7 @@ def modules() -> list[str]:
 
 
 def mutants(module: str, source: str | None = None) -> Iterator[Mutant]:
-    """Make every mutant of a module that does not compile to the same code."""
+    """Make every mutant of a module that compiles, and not to the same code."""
     tree = ast.parse((SOURCE / f"{module}.py").read_text() if source is None else source)
     original = compile(tree, module, "exec")
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
@@ -118,8 +118,12 @@ def mutants(module: str, source: str | None = None) -> Iterator[Mutant]:
         was = _line(change.statement)
         change.apply()
         now = _line(change.new if change.node is change.statement else change.statement)
-        code = compile(tree, module, "exec")
-        change.undo()
+        try:
+            code = compile(tree, module, "exec")
+        except SyntaxError:  # without the assignment there is nothing that is nonlocal
+            continue
+        finally:
+            change.undo()
         if marshal.dumps(code) == marshal.dumps(original):
             continue
         scope = module + change.scope

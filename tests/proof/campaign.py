@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from weirpool.testing import DeterministicLoop, NumberedTask, Run, Schedule, fault_pairs, orders, run, shrink, single_faults
 
+from . import elastic_scenarios
 from .scenarios import SCENARIOS
 from .world import World
 
@@ -23,8 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ACTIONS", "FACTORIES", "Case", "Profile", "Tally", "cases", "explore_cases", "push", "simplest"]
 
-# What can happen to a pool from outside, beside a cancellation; `resize` and `pause` belong here once there are such.
+# What can happen to a pool from outside, beside a cancellation.
 ACTIONS = ("close", "close-now", "close-intake", "cancel-handles", "raise-in-observer", "block")
+STEERING = ("fewer", "more", "pause", "resume")
+STEERED = ("mixed", "close_full", "putters", "nesting", "keyed", "overloaded")
+
+# The scenarios of pools that change, and of jobs that depend on each other.
+ELASTIC = [name for name, function in SCENARIOS.items() if function.__module__ == elastic_scenarios.__name__]
 
 MAX_STEPS = 20_000
 
@@ -103,7 +109,10 @@ class Profile:
         shuffled_faults: and for how many of a shuffled one.
         pairs: how many random pairs of faults per seed with faults.
         tasks: by which kind of factory tasks are made: "" (the stock way), "wrapped/" or "eager/".
-        faulty: the scenarios that get faults; by default all.
+        scenarios: which are run; by default all.
+        faulty: and which of these get faults; by default all.
+        actions: what else may happen there than cancellations.
+        cancel: whether tasks are cancelled there.
     """
 
     seeds: Sequence[int]
@@ -113,19 +122,29 @@ class Profile:
     shuffled_faults: int = 0
     pairs: int = 0
     tasks: str = ""
+    scenarios: Collection[str] = tuple(SCENARIOS)
     faulty: Collection[str] = tuple(SCENARIOS)
+    actions: Collection[str] = ACTIONS
+    cancel: bool = True
 
 
 def push(first_seed: int = 0) -> list[Profile]:
     """Return what every push runs."""
     seeds = range(first_seed, first_seed + 300)
     wrapped = Profile(seeds[:10], every_fault=1, tasks="wrapped/", faulty=("errors", "same_tick", "stubborn_jobs"))
-    return [Profile(seeds, every_fault=2, pairs=15), wrapped]
+    basic = [name for name in SCENARIOS if name not in ELASTIC]
+    steered = Profile(seeds[:1], (), 0, every_fault=1, pairs=15, actions=STEERING, cancel=False, scenarios=STEERED)
+    return [
+        Profile(seeds, every_fault=1, pairs=15, scenarios=basic),
+        Profile(seeds[:40], every_fault=1, pairs=5, actions=("close",), scenarios=ELASTIC),
+        wrapped,
+        steered,
+    ]
 
 
 def cases(profile: Profile, scenarios: Collection[str] = ()) -> Iterator[Case]:
     """Yield the cases of a profile: the orders of all seeds and scenarios, then the faults."""
-    names = [profile.tasks + name for name in scenarios or SCENARIOS]
+    names = [profile.tasks + name for name in scenarios or profile.scenarios]
     for seed, name in itertools.product(profile.seeds, names):
         for order in _orders(profile, seed):
             yield Case(name, seed, order)
@@ -133,7 +152,11 @@ def cases(profile: Profile, scenarios: Collection[str] = ()) -> Iterator[Case]:
     shuffled = [(seed, Schedule("random", seed)) for seed in profile.seeds[: profile.shuffled_faults]]
     faulty = [name for name in names if name.removeprefix(profile.tasks) in profile.faulty]
     for (seed, order), name in itertools.product(stock + shuffled, faulty):
-        singles = list(single_faults(Case(name, seed, order).main, order, actions=ACTIONS, max_steps=MAX_STEPS))
+        singles = list(
+            single_faults(
+                Case(name, seed, order).main, order, cancel=profile.cancel, actions=profile.actions, max_steps=MAX_STEPS
+            )
+        )
         for schedule in itertools.chain(singles, fault_pairs(singles, profile.pairs, seed)):
             yield Case(name, seed, schedule)
 

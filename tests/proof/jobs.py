@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 
     Job = Callable[[World, int], Awaitable[Any]]
 
-__all__ = ["KINDS", "BareBoom", "Boom", "Nature", "any_kind", "cooperative", "nature_of", "ok", "stubborn", "swallows", "tidy"]
+__all__ = [
+    "KINDS",
+    "BareBoom",
+    "Boom",
+    "Nature",
+    "any_kind",
+    "cooperative",
+    "fails",
+    "nature_of",
+    "nests",
+    "ok",
+    "stubborn",
+    "swallows",
+    "tidy",
+]
 
 
 class Boom(Exception):
@@ -237,6 +251,44 @@ async def closes_intake(world: World, mark: int) -> int:
         return mark
     world.violation("R15: a job closed its own pool")
     return mark
+
+
+def nests(inner: Job, how: str) -> Job:
+    """Wait for another job of one's own pool."""
+
+    async def job(world: World, mark: int) -> int:
+        try:
+            match how:
+                case "run":
+                    await world.run(inner)
+                case "submit":
+                    await world.outcome(await world.submit(inner))
+                case "nowait":
+                    await world.outcome(world.submit_nowait(inner))
+                case _:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(world.run(inner))
+                        group.create_task(world.run(ok(0.1)))
+        except PoolError:
+            return mark
+        return mark
+
+    return job
+
+
+def fails(times: int) -> Job:
+    """Fail so many times, then return."""
+    left = times
+
+    async def job(world: World, mark: int) -> int:
+        nonlocal left
+        await asyncio.sleep(0.1)
+        if left:
+            left -= 1
+            raise Boom
+        return mark
+
+    return job
 
 
 natural(instant, lasts=0.0, reacts=0.0)

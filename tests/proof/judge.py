@@ -23,7 +23,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from weirpool import JobCancelled, JobState, JobTimeout
+from weirpool import JobCancelled, JobState, JobTimeout, PoolOverloaded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
@@ -38,7 +38,7 @@ __all__ = ["A_LITTLE", "Story", "judge_end", "judge_reaction", "live", "mark_of"
 A_LITTLE = 1e-6
 A_MOMENT = 0.0015  # seconds: by so much the pool may be late in finding out that a deadline was passed, in a shuffled order
 _ERRORS = {
-    JobState.CANCELLED: (JobCancelled,),
+    JobState.CANCELLED: (JobCancelled, PoolOverloaded),
     JobState.TIMED_OUT: (JobTimeout,),
     JobState.ABANDONED: (JobCancelled, JobTimeout),
 }
@@ -72,6 +72,7 @@ class Story:
     touched: int = 0  # how often its task was cancelled from nowhere
     touched_at: float = math.inf
     seen: int | None = None  # how many cancellations it has seen; None: it does not count them
+    nested: bool = False  # whether others may end it: the job that has submitted it, or an overload policy
     over: bool = field(default=False)  # whether its function has come to its end
 
     @property
@@ -129,7 +130,7 @@ class _Case:
         at = {"deadline": due, "cancel": story.asked_at, "shutdown": world.closing.cancelling_at}
         self.causes = {cause: when for cause, when in at.items() if when <= self.now + A_LITTLE}
         self.first = min(self.causes.values(), default=math.inf)
-        self.hit = story.touched > 0 or world.strangers_hit > (0 if story.nature.children else 1)
+        self.hit = story.nested or story.touched > 0 or world.strangers_hit > (0 if story.nature.children else 1)
         self.reacts = story.nature.time_to_end(world.options["cancel_grace"])
         self.vague = self.hit or world.jittered or world.blocked != story.blocked
         self.likely = {cause for cause, when in self.causes.items() if self.vague or when <= self.first + A_LITTLE}
@@ -147,6 +148,8 @@ class _Case:
         error, state, story = self.error, self.state, self.story
         if story.started_at is not None and not story.over and state is not JobState.ABANDONED:
             yield f"R1: {state.name}, and it still runs"
+        if isinstance(error, PoolOverloaded) and not (self.world.sheds and story.started_at is None):
+            yield f"R1: {state.name}, with {error!r}"
         if state in _ERRORS and not isinstance(error, _ERRORS[state]):
             yield f"R1: {state.name}, with {error!r}"
         elif isinstance(error, JobCancelled | JobTimeout) and error.abandoned is not (state is JobState.ABANDONED):
@@ -164,6 +167,8 @@ class _Case:
             possible = self.likely & ({"deadline"} if isinstance(error, JobTimeout) else {"cancel", "shutdown"})
             if state is JobState.CANCELLED and (nature.ends is None or nature.ends is JobState.CANCELLED):
                 possible.add("self")
+            if self.story.nested:
+                possible |= {"cancel"}
             if self.hit:
                 possible |= {"task", "self"} if state is JobState.CANCELLED else set()
             if reason not in possible:

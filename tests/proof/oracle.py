@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["Oracle", "Violation"]
 
 
+def placed(stats: PoolStats) -> int:
+    """Return how many jobs hold a place."""
+    return stats.running - stats.lending
+
+
+def startable(stats: PoolStats, world: World) -> bool:
+    """Say whether jobs may be started."""
+    return not stats.paused and stats.strays <= world.max_strays
+
+
 class Violation(AssertionError):
     """A promise was not kept."""
 
@@ -32,6 +42,7 @@ class Oracle:
     def __init__(self, world: World) -> None:
         self._world = world
         self._last: PoolStats | None = None
+        self._placed = 0
         self._ended: dict[JobHandle[Any], JobState] = {}
         self._final_accepted: int | None = None
 
@@ -47,8 +58,8 @@ class Oracle:
         if world.closing.cancel_by < now - A_LITTLE or world.closing.closed_by < now - A_LITTLE:
             self._check_bounds(stats, now)
         if stats.waiting and stats.state is PoolState.OPEN and world.loop.idle:
-            full = stats.queued == stats.queue_size if stats.queue_size else stats.running == stats.max_workers
-            if not full:
+            full = stats.queued == stats.queue_size if stats.queue_size else placed(stats) >= stats.workers
+            if not full and startable(stats, world) and not world.unordered:
                 world.violation(f"R3: there is room, and submitters wait for ever: {stats}")
         if world.closers and stats.state is PoolState.OPEN:
             world.violation("R10: aclose() has been called, and intake is still open")
@@ -58,9 +69,13 @@ class Oracle:
     def _check_books(self, stats: PoolStats) -> None:
         if stats.accepted != stats.ended + stats.queued + stats.running or stats.strays > stats.abandoned:
             self._world.violation(f"R1: the books do not balance: {stats}")
-        if not (0 <= stats.running <= stats.max_workers and 0 <= stats.queued <= stats.queue_size):
+        if not (0 <= stats.lending <= stats.running and 0 <= stats.queued <= stats.queue_size):
             self._world.violation(f"R2: out of bounds: {stats}")
-        if stats.queued and stats.running < stats.max_workers and stats.state is not PoolState.CANCELLING:
+        if placed(stats) > max(stats.workers, self._placed):  # those that run are not interrupted when there are fewer places
+            self._world.violation(f"R2: more jobs have a place than there are places: {stats}")
+        self._placed = placed(stats)
+        idle = placed(stats) < stats.workers and startable(stats, self._world) and not self._world.unordered
+        if stats.queued and idle and stats.state is not PoolState.CANCELLING:
             self._world.violation(f"R2: a worker idles while jobs wait: {stats}")
 
     def _check_closing(self, stats: PoolStats, now: float) -> None:

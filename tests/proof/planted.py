@@ -77,12 +77,12 @@ BUGS = (
     Bug(
         "a lost wake-up: a cancelled submitter keeps the room it was promised from the next",
         _admission.Admission,
-        (("            self._grant()\n", ""),),
+        (("        self._reserved -= 1\n        self._grant()\n", "        self._reserved -= 1\n"),),
     ),
     Bug(
         "a permit leaked on cancel: a cancelled submitter's reservation is never given back",
         _admission.Admission,
-        (("            self._reserved -= 1\n            self._grant()\n", "            self._grant()\n"),),
+        (("        self._reserved -= 1\n        self._grant()\n", "        self._grant()\n"),),
     ),
     Bug(
         "settle called twice: an abandoned job is settled again when it ends",
@@ -115,7 +115,7 @@ BUGS = (
     Bug(
         "one job too many is admitted",
         _admission.Admission,
-        (("queued < self._queue_size", "queued <= self._queue_size"),),
+        (("elif queued < self._queue_size", "elif queued <= self._queue_size"),),
     ),
     Bug(
         "leaving the block takes three times the budget and a second",
@@ -175,12 +175,12 @@ BUGS = (
     Bug(
         "run(), when it is cancelled, does not wait for its job",
         WorkerPool,
-        (("await outlast(handle.wait, handle.done)", "pass"),),
+        (("await cancel_and_outlast(handle, error)", "handle.cancel()"),),
     ),
     Bug(
         "run(), when it is cancelled, leaves its job alone",
         WorkerPool,
-        (("handle.cancel()", "pass"),),
+        (("if handle.is_left_by_all():\n            await", "if False:\n            await"),),
     ),
     Bug(
         "a job cancelled in the queue says that it was the shutdown",
@@ -202,8 +202,8 @@ BUGS = (
         WorkerPool,
         (
             (
-                "self._admission.wait(job, self._submit_timeout)",
-                "self._admission.wait(job, self._submit_timeout and 10 * self._submit_timeout)",
+                "self._admission.wait(job, self._settings.submit_timeout)",
+                "self._admission.wait(job, (self._settings.submit_timeout or 0) * 10 or None)",
             ),
         ),
     ),
@@ -211,10 +211,5 @@ BUGS = (
         "a job that has swallowed a cancellation of its own is never told that the pool closes",
         _crew,
         (('reason == "cancel" or not self._told(task)', 'reason == "cancel" or not task.cancelling()'),),
-    ),
-    Bug(
-        "what a job lets go of has a finalizer, which submits while the queue does not know of its end",
-        _crew,
-        (("    payload = job.fn, job.args, job.context\n", ""), ("    del payload\n", "")),
     ),
 )

@@ -77,4 +77,4 @@ def test_a_case_is_a_line_of_text() -> None:
 
 def test_every_scenario_says_which_row_of_the_list_it_is() -> None:
     for function in SCENARIOS.values():
-        assert re.match(r"\d+: \w", function.__doc__ or "")
+        assert re.match(r"E?\d+: \w", function.__doc__ or "")

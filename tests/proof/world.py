@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["World"]
 
 MARK: ContextVar[int] = ContextVar("MARK", default=0)
+INSIDE: ContextVar[bool] = ContextVar("INSIDE", default=False)
 
 
 class World:
@@ -52,6 +53,11 @@ class World:
         self.pool: WorkerPool
         self.other_pools: list[WorkerPool] = []
         self.options: dict[str, Any] = {}
+        self.max_strays = 0
+        self.unordered = (
+            False  # whether jobs start in another order than they are accepted in, or others must wait for their key
+        )
+        self.sheds = False  # whether an overload policy refuses, drops and sheds
         self.opened = asyncio.Event()
         self.released = asyncio.Event()
         self.watcher = Watcher(self)
@@ -82,6 +88,7 @@ class World:
         observers = [*([self.watcher] if watched else []), *observers]
         self.pool = WorkerPool(name="p", observers=observers, **options)
         self.options = {"job_timeout": None, "submit_timeout": 5.0, **options}
+        self.max_strays = options.get("max_strays", options.get("max_workers", 100))
         self.closing.grace = options["cancel_grace"]
 
     def actor(self, name: str, act: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
@@ -159,6 +166,8 @@ class World:
             handle = await self.pool.submit(self._called, job, story, name=f"job {story.mark}", **options)
         except PoolOverloaded as full:
             waited = self.loop.time() - began
+            if self.sheds or full.reason in {"strays", "nesting"}:
+                raise
             if full.reason != ("timeout" if patience else "full") or abs(full.waited - waited) > A_LITTLE:
                 self.violation(f"submit_timeout is {patience}, and after {waited:g} s: {full!r} ({full.reason})")
             if waited < (patience or 0) - A_LITTLE:
@@ -166,6 +175,8 @@ class World:
             raise
         finally:
             waited = self.loop.time() - began - (self.blocked - blocked)
+            if story.nested or self.sheds:  # it waits to have its own place back, too, or until its job has ended
+                patience = None
             if patience is not None and waited > patience + A_LITTLE and not self.jittered:
                 self.violation(f"submit_timeout is {patience}, and submit() waited for {waited:g} s")
         return self._accepted(story, handle)
@@ -201,7 +212,8 @@ class World:
         except (PoolError, *OWN_ERRORS) as error:
             if not handle.done():
                 self.violation(f"R1: awaiting job {handle.id} raised {type(error).__name__} before its end")
-            if isinstance(error, JobCancelled) is not (handle.state is JobState.CANCELLED) and handle.state not in {
+            told = isinstance(error, JobCancelled | PoolOverloaded if self.sheds else JobCancelled)
+            if told is not (handle.state is JobState.CANCELLED) and handle.state not in {
                 JobState.ABANDONED,
                 JobState.FAILED,
             }:
@@ -223,6 +235,9 @@ class World:
         mark = next(self._marks)
         MARK.set(mark)
         story = self.stories[mark] = Story(mark, nature_of(job), now, timeout, deadline, self.blocked)
+        # Also of a task that has outlived the job that started it. And what is known of a job that is shed, or run while its
+        # submitter waits, comes late.
+        story.nested = INSIDE.get() or self.sheds
         return story
 
     def _accepted(self, story: Story, handle: JobHandle[Any]) -> JobHandle[Any]:
@@ -232,9 +247,12 @@ class World:
 
     def _called(self, job: Job, story: Story) -> Awaitable[Any]:
         """Be the function of a job, which is called when it is started."""
+        if story.started_at is not None:  # another attempt
+            return live(story, job(self, story.mark))
         if MARK.get() != story.mark:
             self.violation(f"R4: a job sees the context of another: {MARK.get()} instead of {story.mark}")
         MARK.set(-story.mark)
+        INSIDE.set(True)
         now = self.loop.time()
         if story.deadline is not None and now >= story.deadline:
             self.violation(f"R6: job {story.mark} was started at {now:g}, and its deadline was {story.deadline:g}")
@@ -275,6 +293,27 @@ class World:
         self.blocked += seconds
         self.closing.closed_by += seconds
         self.stalled_to = self.loop.time()
+
+    def resize(self, workers: int) -> None:
+        """Let somebody change the size of the pool."""
+
+        async def resize() -> None:
+            try:
+                await self.pool.resize(max_workers=workers)
+            except PoolError:
+                return
+            stats = self.pool.stats()
+            if stats.running - stats.lending > stats.workers:
+                self.violation(f"R20: resize() has returned, and more than {stats.workers} run: {stats}")
+
+        if self.pool.state is not PoolState.NEW:
+            self.join("resizer", resize())
+
+    def steer(self, how: str) -> None:
+        """Pause or resume the pool, if it is open."""
+        with suppress(PoolError):
+            if self.pool.state is not PoolState.NEW:
+                getattr(self.pool, how)()
 
     @property
     def handles(self) -> list[JobHandle[Any]]:
@@ -356,6 +395,10 @@ class World:
             "cancel-handles": self.cancel_jobs,
             "raise-in-observer": self.watcher.raise_next,
             "block": lambda: self.block(1.0),
+            "fewer": lambda: self.resize(1),
+            "more": lambda: self.resize(4),
+            "pause": lambda: self.steer("pause"),
+            "resume": lambda: self.steer("resume"),
         }
         self.loop.actions.update({name: self._nowhere.action(act) for name, act in actions.items()})
         self.loop.after_step = self.oracle.check

@@ -199,7 +199,7 @@ async def catching(pool: WorkerPool) -> None:
     try:
         await pool.run(nothing)
     except PoolOverloaded as overloaded:
-        assert_type(overloaded.reason, Literal["full", "timeout"])
+        assert_type(overloaded.reason, Literal["full", "timeout", "early", "dropped", "shed", "strays", "nesting"])
         assert_type(overloaded.queue_size, int)
         assert_type(overloaded.waited, float)
         assert_type(overloaded.retry_after, int)
@@ -288,7 +288,7 @@ async def wrong_options(pool: WorkerPool) -> None:
     await pool.submit(with_keywords, "paid", attempt=2)  # type: ignore[call-arg]
     await pool.submit(fn=nothing)  # type: ignore[call-arg]
     pool.submit_nowait(nothing, timeout=[5])  # type: ignore[arg-type]
-    pool.submit_nowait(nothing, priority=1)  # type: ignore[call-arg]
+    pool.submit_nowait(nothing, priority="high")  # type: ignore[arg-type]
     await pool.run(nothing, timeout="5")  # type: ignore[arg-type]
     await pool.run(nothing, retries=3)  # type: ignore[call-arg]
 

@@ -1,0 +1,77 @@
+"""Jobs that would wait for each other for ever, which is found out when the last of them begins to.
+
+Who waits for a place is no part of such a circle: places are lent (see `_lending`). What is left are jobs that wait for each
+other's end, and jobs of one key: the next may not start before one of those that run has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._lending import Waiter
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._run import Run
+
+__all__ = ["refuse_circle"]
+
+
+def refuse_circle(run: Run, job: Job) -> None:
+    """Refuse to wait from inside a job for another that can't end before that one has.
+
+    Args:
+        run: the run of the job that is about to wait.
+        job: what it is about to wait for; it may be one that was not accepted yet.
+
+    Raises:
+        RuntimeError: it would wait for ever.
+    """
+    me = run.job
+    if me is None or me is job or job.owner is None or not _matters(me) or not _needs(job) or _can_end(me, job):
+        return
+    if job.run is not None:
+        raise RuntimeError(f"job {me.name!r} would wait for ever for {job.name!r}, which waits for it, maybe by way of others")
+    assert job.ticket is not None
+    ahead = _needs(job)
+    raise RuntimeError(
+        f"job {me.name!r} would wait for ever for one that has the same key ({job.ticket.key!r}) as "
+        f"{ahead[0].name!r}, which must end first: give one of them another key, or set key_limit above {len(ahead)}"
+    )
+
+
+def _matters(job: Job) -> bool:
+    """Say whether others may have to wait for a job to end: without that it closes no circle."""
+    waiters = job.waiters if isinstance(job.waiters, list) else (job.waiters,)
+    return (job.ticket is not None and job.ticket.key is not None) or any(isinstance(each, Waiter) for each in waiters)
+
+
+def _needs(job: Job) -> list[Job]:
+    """Return the jobs that a running job waits for, all of which must end; or those of which one must end for it to start."""
+    if job.run is not None:
+        return [] if job.run.loan is None else list(job.run.loan.targets)
+    owner = job.owner
+    ahead = [] if owner is None else owner.same_key(job)
+    return ahead if owner is not None and len(ahead) >= owner.key_limit else []
+
+
+def _can_end(me: Job, other: Job) -> bool:
+    """Say whether a job can end that waits for another, as far as the jobs know whom they wait for."""
+    needs = {me: [*_needs(me), other]}
+    wanted_by: dict[Job, list[Job]] = {}
+    todo = [me]
+    for job in todo:
+        for each in needs[job]:
+            wanted_by.setdefault(each, []).append(job)
+            if each not in needs:
+                needs[each] = _needs(each)
+                todo.append(each)
+    # From those that wait for nobody, so that what is left are the circles.
+    missing = {job: len(each) if job.run is not None else min(1, len(each)) for job, each in needs.items()}
+    able = [job for job, number in missing.items() if not number]
+    for job in able:
+        for each in wanted_by.get(job, ()):
+            missing[each] -= 1
+            if not missing[each]:
+                able.append(each)
+    return not missing[me]

@@ -1,0 +1,386 @@
+"""Places that jobs lend while they wait for their own pool.
+
+A job that waits for its pool (for a handle, for `run`, for room) holds a place that what it waits for may need; with enough of
+such jobs, none would ever get on. So it lends its place, and before it goes on it takes the next free one, ahead of the queue:
+at no instant do more jobs hold a place than there are.
+
+Pools may wait for each other in a circle: a job of A waits for B, while one of B waits for A. So a job that waits for another
+pool lends its place, too, from the moment on in which that one waits for its own. It need not be the same jobs that do: what a
+job waits for may itself have to wait for any that is ahead of it.
+
+What is counted are the waits of everything in the job's context, that is of the tasks that it has started, too: while any of
+them waits, the job as a whole does.
+"""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections import deque
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ._errors import PoolOverloaded
+from ._run import CURRENT, Run
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from ._job import Job, JobOwner
+    from ._lifecycle import Ledger
+
+__all__ = ["Guest", "Lending", "Loan", "Wait", "Waiter", "inside", "lend_while"]
+
+T = TypeVar("T")
+
+
+class Places(Protocol):
+    """Whoever has the places of a pool."""
+
+    name: str
+    places: int
+
+    def place_freed(self) -> None:
+        """Give a place that has become free to whoever is next."""
+        ...
+
+    def crowded(self) -> None:
+        """See whether there should be more places, as somebody may wait for one."""
+        ...
+
+
+class Lending:
+    """Lend the places of one pool's jobs.
+
+    Args:
+        places: who has the places.
+        ledger: the pool's books.
+        most: how many jobs may lend at once.
+    """
+
+    __slots__ = ("_ledger", "_most", "_places", "abroad", "back", "retrying")
+
+    def __init__(self, places: Places, ledger: Ledger, most: int) -> None:
+        self._places = places
+        self._ledger = ledger
+        self._most = most
+        self.retrying = 0
+        """How many jobs wait for another attempt."""
+        self.back: deque[Loan] = deque()
+        """Those that wait to have a place again."""
+        self.abroad: dict[Lending, Edge] = {}
+        """The other pools that its jobs wait for."""
+
+    def check(self, more: int) -> None:
+        """Refuse a wait that would make more jobs lend their places than may.
+
+        Raises:
+            PoolOverloaded: it would.
+        """
+        lending = self._ledger.lending
+        if more and lending + more > self._most:
+            raise PoolOverloaded(self._places.name, "nesting", depth=lending, limit=self._most)
+
+    def lend(self) -> None:
+        """Free a place."""
+        self._ledger.lend()
+        self._places.place_freed()
+
+    def ask_back(self, loan: Loan) -> None:
+        """Give a place to a job that has lent its own, now or as soon as there is one."""
+        self.back.append(loan)
+        self.serve()
+        if loan.asked:
+            self._places.crowded()
+
+    def serve(self) -> None:
+        """Give free places back, first come, first served."""
+        back, ledger = self.back, self._ledger
+        while back and ledger.running < self._places.places:
+            loan = back.popleft()
+            loan.asked = False
+            if loan.out and not loan.due:
+                ledger.take_back()
+                loan.out = False
+            loan.wake()
+
+
+class Loan:
+    """The place of one job, which it lends while it waits for its own pool.
+
+    Attributes:
+        out: whether the job has no place at present.
+        asked: whether it waits for one.
+        targets: the jobs that it waits for, and how many times.
+    """
+
+    __slots__ = ("_back", "_lending", "_reasons", "asked", "out", "targets")
+
+    def __init__(self, lending: Lending) -> None:
+        self._lending = lending
+        self._reasons = 0
+        self._back: list[asyncio.Future[None]] = []
+        self.out = False
+        self.asked = False
+        self.targets: dict[Job, int] = {}
+
+    @classmethod
+    def of(cls, run: Run) -> Loan:
+        """Return the loan of a run that goes on."""
+        assert run.job is not None
+        assert run.job.owner is not None
+        if run.loan is None:
+            run.loan = cls(run.job.owner.lending)
+        return run.loan
+
+    @property
+    def due(self) -> bool:
+        """Whether the job is to lend its place."""
+        return self._reasons > 0
+
+    def begin(self) -> None:
+        """Count one more reason to lend the place."""
+        self._reasons += 1
+        if not self.out:
+            self.out = True
+            self._lending.lend()
+
+    def over(self, run: Run) -> None:
+        """Count one less."""
+        self._reasons -= 1
+        if self.out and not self.due and not self.asked and run.loan is self:
+            self.asked = True
+            self._lending.ask_back(self)
+
+    async def returned(self, run: Run) -> None:
+        """Wait until the job has a place, or is to lend it again, or is being ended, or has ended."""
+        while self.out and not self.due and run.cause is None and not run.late:
+            waiter: asyncio.Future[None] = Future()
+            self._back.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._back.remove(waiter)
+
+    def end(self) -> None:
+        """Note that the job has ended."""
+        self.out = False
+        self.wake()
+
+    def wake(self) -> None:
+        """Have whoever waits in `returned` look again."""
+        for waiter in self._back:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Guest(Loan):
+    """What a job has instead that never had a place: its caller runs it."""
+
+    __slots__ = ()
+
+    def __init__(self, lending: Lending) -> None:
+        super().__init__(lending)
+        self.out = True
+
+    def begin(self) -> None:
+        """Have nothing to lend."""
+
+    def over(self, run: Run) -> None:
+        """Want nothing back."""
+
+    async def returned(self, run: Run) -> None:
+        """Go on without a place."""
+
+
+class Edge:
+    """The waits of one pool's jobs for another pool.
+
+    Attributes:
+        waits: those that go on.
+        circular: whether the other pool waits for this one, maybe by way of others.
+    """
+
+    __slots__ = ("circular", "waits")
+
+    def __init__(self) -> None:
+        self.waits: dict[Wait, None] = {}
+        self.circular = False
+
+
+def inside(loop: asyncio.AbstractEventLoop) -> Run | None:
+    """Return the run of the job that runs the caller, if there is one, on this loop."""
+    run = CURRENT.get()
+    if run is None or run.job is None or run.job.owner is None or run.job.owner.loop is not loop:
+        return None
+    return run
+
+
+class Wait:
+    """One wait for a pool from inside a job, from its beginning to `over()`.
+
+    To begin it may free a place, and with that start and end other jobs: what is waited for may be there when it has begun.
+
+    Args:
+        run: the run of the job.
+        owner: the pool that is waited for.
+        target: the job that is waited for, if it is one.
+
+    Raises:
+        PoolOverloaded: one more job would lend its place than may.
+    """
+
+    __slots__ = ("_away", "_home", "_lends", "_target", "loan", "run")
+
+    def __init__(self, run: Run, owner: JobOwner, target: Job | None = None) -> None:
+        assert run.job is not None
+        assert run.job.owner is not None
+        self.loan = Loan.of(run)
+        self._home, self._away = run.job.owner.lending, owner.lending
+        self._lends = False
+        self._target = target
+        self.run: Run | None = run
+        lenders: tuple[Wait, ...] = (self,)
+        if self._home is self._away:
+            self._home.check(not self.loan.out)
+        else:
+            lenders = _go_abroad(self, self._home, self._away)
+        if target is not None:
+            targets = self.loan.targets
+            targets[target] = targets.get(target, 0) + 1
+        for each in lenders:
+            each.lend()
+
+    def lends_from(self, pool: Lending) -> bool:
+        """Say whether it is a wait of one of a pool's jobs."""
+        return self._home is pool
+
+    def lend(self) -> None:
+        """Have the job lend its place until this is over."""
+        if self.run is not None and not self._lends:
+            self._lends = True
+            self.loan.begin()
+
+    def over(self) -> None:
+        """Note that what is waited for is there, or not waited for any more; a second time changes nothing."""
+        run, self.run = self.run, None
+        if run is None:
+            return
+        if self._target is not None:
+            targets = self.loan.targets
+            targets[self._target] -= 1
+            if not targets[self._target]:
+                del targets[self._target]
+        if self._home is not self._away:
+            _come_home(self, self._home, self._away)
+        if self._lends:
+            self.loan.over(run)
+
+
+class Waiter(Future[None]):
+    """A future for a job to wait for, and a wait that is over in the moment in which this is done.
+
+    Not when the job wakes: by then what it has waited for, a job that has ended, would have given its place to the next in the
+    queue.
+    """
+
+    def __init__(self, wait: Wait) -> None:
+        super().__init__()
+        self.wait = wait
+
+    def set_result(self, result: None) -> None:
+        """Be done."""
+        self.wait.over()
+        super().set_result(result)
+
+
+async def lend_while(run: Run, owner: JobOwner, what: Callable[[], Awaitable[T]], *, anyway: bool = False) -> T:
+    """Await something of a pool from inside a job, which lends its place if it waits for its own pool by that.
+
+    Being cancelled is passed on at once: the job cleans up without a place, if there is none.
+
+    Args:
+        run: the run of the job.
+        owner: the pool that is waited for.
+        what: called for what is awaited.
+        anyway: whether to await it without lending the place if too many lend theirs already.
+
+    Returns:
+        What that returned.
+
+    Raises:
+        PoolOverloaded: one more job would lend its place than may.
+    """
+    try:
+        wait = Wait(run, owner)
+    except PoolOverloaded:
+        if not anyway:
+            raise
+        return await what()
+    try:
+        result = await what()
+    finally:
+        wait.over()
+    await wait.loan.returned(run)
+    return result
+
+
+# Pools that wait for each other ---------------------------------------------------------------------------------------------
+
+
+def _go_abroad(wait: Wait, home: Lending, away: Lending) -> tuple[Wait, ...]:
+    """Note that a job waits for another pool; return whose jobs have to lend their places for that.
+
+    That are all that wait along a circle which this wait closes.
+
+    Raises:
+        PoolOverloaded: one more job would lend its place than may; nothing was changed.
+    """
+    edge = home.abroad.get(away)
+    if edge is None:
+        edge = home.abroad[away] = Edge()
+    edge.waits[wait] = None
+    closed = () if edge.circular else tuple((pool, part) for pool, part in _circular(home) if not part.circular)
+    lenders = (wait,) if edge.circular else tuple(each for _, part in closed for each in part.waits)
+    try:
+        for pool in {home, *(pool for pool, _ in closed)}:
+            pool.check(len({each.loan for each in lenders if each.lends_from(pool) and not each.loan.out}))
+    except PoolOverloaded:
+        _leave(wait, home, away)
+        raise
+    for _, part in closed:
+        part.circular = True
+    return lenders
+
+
+def _come_home(wait: Wait, home: Lending, away: Lending) -> None:
+    """Note that a job waits for another pool no more; who waits from now on along what was a circle keeps his place."""
+    edge = _leave(wait, home, away)
+    if edge.circular and not edge.waits:
+        still = {part for _, part in _circular(away)}
+        for pool in _reachable(away):
+            for part in pool.abroad.values():
+                part.circular = part in still
+
+
+def _leave(wait: Wait, home: Lending, away: Lending) -> Edge:
+    edge = home.abroad[away]
+    del edge.waits[wait]
+    if not edge.waits:
+        del home.abroad[away]
+    return edge
+
+
+def _reachable(pool: Lending) -> list[Lending]:
+    """Return the pools that a pool waits for, directly or by way of others, after itself."""
+    reached = [pool]
+    for each in reached:
+        reached += [other for other in each.abroad if other not in reached]
+    return reached
+
+
+def _circular(pool: Lending) -> Iterator[tuple[Lending, Edge]]:
+    """Return what pools wait for each other in a circle, among those that a pool waits for."""
+    for lender in _reachable(pool):
+        for other, edge in lender.abroad.items():
+            if lender in _reachable(other):
+                yield lender, edge

@@ -1,0 +1,94 @@
+"""Trying a job again: all its attempts are one job, which has no place while it waits between two of them."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ._handle import remaining
+from ._lending import lend_while
+from ._run import CURRENT
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._crew import Crew
+    from ._run import Run
+    from .policies.retry import Retry
+
+__all__ = ["Retrying"]
+
+_ALWAYS = 3
+
+
+class Retrying(partial[Any]):
+    """A job's function that is tried again as a policy says; a partial, so that the job is called as its function is."""
+
+    crew: Crew
+    policy: Retry
+
+    @classmethod
+    def of(cls, fn: Any, policy: Retry, crew: Crew) -> Retrying:
+        """Wrap a job's function."""
+        self = cls(fn)
+        self.crew = crew
+        self.policy = policy
+        return self
+
+    def __call__(self, /, *args: Any) -> Any:
+        """Return what runs the job. Where its function is a partial, that has been taken apart, and its arguments are here."""
+        return _attempts(self.func, (*self.args, *args), self.keywords, self.policy, self.crew)
+
+
+async def _attempts(fn: Any, args: tuple[Any, ...], keywords: dict[str, Any], policy: Retry, crew: Crew) -> Any:
+    strategy = policy.retrying()
+    run = CURRENT.get()
+    assert run is not None
+
+    def stop(state: Any) -> bool:
+        left = remaining()
+        return bool(
+            strategy.stop(state)
+            or run.job is None  # it has ignored its cancellation, and is abandoned
+            or run.cause is not None
+            or (left is not None and state.upcoming_sleep >= left)
+            or crew.lending.retrying >= max(_ALWAYS, policy.share * crew.busy)
+        )
+
+    last: BaseException | None = None
+    where: TracebackType | None = None
+
+    async def attempt() -> Any:  # a callable that tenacity is sure to await
+        nonlocal last, where
+        try:
+            return await fn(*args, **keywords)
+        except BaseException as error:
+            last, where = error, error.__traceback__
+            raise
+
+    records: list[Any] = []
+    retrying = strategy.copy(sleep=partial(_pause, run, crew), stop=stop, before=records.append, reraise=True)
+    try:
+        return await retrying(attempt)
+    except BaseException as error:
+        if error is not last:
+            raise
+        # Tenacity's frames hold its record of the attempt, and that holds the error: a reference cycle, and nothing to read.
+        raise error.with_traceback(where)  # noqa: B904  # it is the same one
+    finally:
+        # Nor may this frame hold what holds this frame; and that of an attempt may lead back to tenacity's all the same.
+        last = where = None
+        for record in records:
+            record.outcome = None
+        records.clear()
+        retrying.iter_state.reset()
+
+
+async def _pause(run: Run, crew: Crew, seconds: float) -> None:
+    """Wait between two attempts, without a place."""
+    crew.lending.retrying += 1
+    try:
+        await lend_while(run, crew, partial(asyncio.sleep, seconds), anyway=True)
+    finally:
+        crew.lending.retrying -= 1

@@ -1,0 +1,52 @@
+"""What holds a crew from starting jobs, and who waits for something to become true of how many wait and run."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from ._lifecycle import Ledger
+
+__all__ = ["Steering"]
+
+
+class Steering:
+    """Hold one crew, and let it go.
+
+    Args:
+        ledger: the pool's books.
+        most_strays: how many abandoned jobs may still run; while there are more, no job is started.
+    """
+
+    __slots__ = ("_ledger", "awaited", "most_strays", "paused")
+
+    def __init__(self, ledger: Ledger, most_strays: int) -> None:
+        self._ledger = ledger
+        self.most_strays = most_strays
+        self.paused = False
+        self.awaited: dict[asyncio.Future[None], Callable[[], bool]] = {}
+
+    @property
+    def choked(self) -> bool:
+        """Whether so many abandoned jobs still run that none is started."""
+        return self._ledger.strays > self.most_strays
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something has become true."""
+        while not true():
+            waiter: asyncio.Future[None] = Future()
+            self.awaited[waiter] = true
+            try:
+                await waiter
+            finally:
+                del self.awaited[waiter]
+
+    def look(self) -> None:
+        """Wake those for whom it has."""
+        for waiter, true in self.awaited.items():
+            if not waiter.done() and true():
+                waiter.set_result(None)
