@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support import Gate, balanced, echo, turns
-from weirpool import JobHandle, WorkerPool, current_job
+from weirpool import JobHandle, JobTimeout, WorkerPool, current_job
 
 FOR_EVER = "would wait for ever"
 
@@ -102,8 +102,6 @@ async def test_a_job_may_be_waited_for_by_many_in_several_ways() -> None:
 
     async def leaf() -> int:
         await turns(10)
-        with pytest.raises(RuntimeError, match=FOR_EVER):
-            await top
         return 7
 
     async def middle() -> Any:
@@ -118,6 +116,107 @@ async def test_a_job_may_be_waited_for_by_many_in_several_ways() -> None:
         top = await pool.submit(above)
         assert await top == [7] * 4
         assert (pool.stats().running, pool.stats().lending) == (0, 0)
+
+
+async def test_a_job_may_wait_for_one_that_has_left_a_task_behind_which_waits_for_it() -> None:
+    async def second() -> Any:
+        await asyncio.sleep(0.05)
+        return await handles[0]
+
+    async def first() -> str:
+        tasks.append(asyncio.create_task(handles[1].wait()))
+        await asyncio.sleep(0.1)
+        return "fine"
+
+    tasks: list[asyncio.Task[None]] = []
+    async with WorkerPool() as pool:
+        handles: list[JobHandle[Any]] = [pool.submit_nowait(first), pool.submit_nowait(second)]
+        assert await handles[1] == "fine"
+        await tasks[0]
+
+
+async def test_a_job_may_wait_for_one_of_several_whichever_comes_first() -> None:
+    async def either() -> str:
+        waits = [asyncio.ensure_future(handle.wait()) for handle in (other, quick)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return "quick"
+
+    async def waits_for_it() -> Any:
+        await asyncio.sleep(0.01)
+        return await one
+
+    async with WorkerPool() as pool:
+        quick = pool.submit_nowait(asyncio.sleep, 0.05)
+        one = pool.submit_nowait(either)
+        other: JobHandle[Any] = pool.submit_nowait(waits_for_it)
+        assert await other == "quick"
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("how", ["gather", "group", "wait_for", "await"])
+async def test_a_circle_through_tasks_that_call_run_is_found_out(how: str) -> None:
+    async def call(fn: Any, key: str) -> Any:
+        running = pool.run(fn, key=key)
+        match how:
+            case "gather":
+                return (await asyncio.gather(running))[0]
+            case "group":
+                async with asyncio.TaskGroup() as group:
+                    task = group.create_task(running)
+                return task.result()
+            case "wait_for":
+                return await asyncio.wait_for(running, 1000)
+            case _:
+                return await running
+
+    async def leaf() -> None:
+        raise AssertionError
+
+    async def parent() -> str:
+        try:
+            await call(leaf, "a")
+        except RuntimeError as error:
+            return str(error)
+        except ExceptionGroup as errors:
+            return str(errors.exceptions[0])
+        return "?"
+
+    async with WorkerPool() as pool:
+        assert FOR_EVER in await pool.run(parent, key="a")
+
+
+async def test_a_circle_that_a_deadline_ends_is_left_to_that() -> None:
+    async def first() -> Any:
+        return await handles[1]
+
+    async def second() -> str:
+        await asyncio.sleep(0.01)
+        try:
+            await handles[0]
+        except JobTimeout:
+            return "goes on"
+        return "?"
+
+    async with WorkerPool() as pool:
+        handles: list[JobHandle[Any]] = [pool.submit_nowait(first, timeout=0.1), pool.submit_nowait(second)]
+        assert await handles[1] == "goes on"
+        assert isinstance(handles[0].exception(), JobTimeout)
+
+
+async def test_jobs_with_deadlines_may_wait_for_each_other_down_a_line() -> None:
+    async def descend(depth: int) -> int:
+        await asyncio.sleep(0.01)
+        return 1 + await (await pool.submit(descend, depth - 1, timeout=5)) if depth else 0
+
+    async def watcher(job: JobHandle[Any]) -> Any:
+        return await job
+
+    async with WorkerPool(max_workers=1) as pool:
+        top = await pool.submit(descend, 5, timeout=5)
+        watchers = [await pool.submit(watcher, top, timeout=5) for _ in range(2)]
+        assert [await each for each in watchers] == [5, 5]
 
 
 # Keys ---------------------------------------------------------------------------------------------------------------------
@@ -141,6 +240,16 @@ async def test_a_recursion_that_needs_its_key_more_often_than_there_is_is_told_s
         assert (pool.stats().queued, pool.stats().running) == (0, 0)
     assert len(told) == 1
     assert f"set key_limit above {limit}" in told[0]
+
+
+async def test_a_time_to_run_does_not_end_what_never_starts() -> None:
+    async def parent() -> str:
+        with pytest.raises(RuntimeError, match=FOR_EVER):
+            await pool.run(echo, 7, key="a", timeout=0.1)
+        return "told"
+
+    async with WorkerPool() as pool:
+        assert await pool.run(parent, key="a") == "told"
 
 
 async def test_two_jobs_of_a_key_that_both_wait_for_the_third_are_found_out() -> None:

@@ -108,6 +108,31 @@ async def test_a_full_queue_drops_its_oldest_job_for_a_new_one_and_tells_its_han
     assert pool.report.cancelled_queued == 2
 
 
+def test_a_policy_that_wants_something_else_done_when_the_pool_is_full_is_refused() -> None:
+    policy: Any = Scripted(when_full="drop_all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^overload.when_full must be one of 'wait', .* got 'drop_all'"):
+        WorkerPool(overload=policy)
+
+
+async def test_a_policy_that_submits_does_not_make_the_queue_longer_than_it_may_be() -> None:
+    class Submits(Scripted):
+        def refuses(self, queued: int, limit: int, /) -> bool:
+            if again:
+                again.pop()
+                pool.submit_nowait(gate)
+            return False
+
+    gate = Gate()
+    again: list[bool] = []
+    async with WorkerPool(max_workers=1, queue_size=1, submit_timeout=0, overload=Submits()) as pool:
+        await pool.submit(gate)
+        again.append(True)
+        with pytest.raises(PoolOverloaded):
+            await pool.submit(gate)
+        assert pool.stats().queued == 1
+        gate.open()
+
+
 async def test_where_nothing_waits_there_is_nothing_to_drop() -> None:
     gate = Gate()
     async with WorkerPool(max_workers=1, queue_size=0, overload="drop_oldest") as pool:

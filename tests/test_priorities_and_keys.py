@@ -576,3 +576,62 @@ async def test_what_a_cancelled_job_lets_go_of_may_submit_and_does_not_join_that
         assert again is not queued
         gate.open()
         assert await again == 7
+
+
+async def test_who_needs_no_key_passes_those_in_line_that_wait_for_theirs_if_there_is_a_place() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=3, queue_size=0) as pool:
+        await pool.submit(gate, key="a")
+        blocked = asyncio.create_task(pool.submit(gate, key="a"))
+        await turns()
+        pool.submit_nowait(gate)
+        with pytest.raises(PoolOverloaded):
+            pool.submit_nowait(gate, key="a")
+        other = asyncio.create_task(pool.submit(gate))
+        last = asyncio.create_task(pool.submit(gate))
+        await turns()
+        assert (other.done(), last.done(), blocked.done()) == (True, False, False)
+        with pytest.raises(PoolOverloaded):
+            pool.submit_nowait(gate)
+        gate.open()
+        await asyncio.gather(blocked, last)
+
+
+async def test_nobody_passes_one_in_line_who_is_about_to_get_a_place() -> None:
+    """R3: who has come to stand in line in this turn is given what there is in the next."""
+    gate = Gate()
+    async with WorkerPool(max_workers=2, queue_size=0) as pool:
+        await pool.submit(gate, key="a")
+        blocked = asyncio.create_task(pool.submit(gate, key="a"))
+        await turns()
+        second = await pool.submit(gate, key="b")
+        waits = asyncio.create_task(pool.submit(gate))
+        await turns()
+        second.cancel()
+        await second.wait()
+        with pytest.raises(PoolOverloaded):
+            pool.submit_nowait(gate)
+        await turns()
+        assert waits.done()
+        gate.open()
+        await blocked
+
+
+async def test_a_job_that_has_ended_while_its_end_was_being_made_is_ended_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from weirpool._job import Job
+
+    gate = Gate()
+    made = Job.cancelled
+
+    def cancelled(job: Any, *arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(Job, "cancelled", made)
+        job.cancel()  # somebody's finalizer
+        return made(job, *arguments, **options)
+
+    async with WorkerPool(max_workers=1) as pool:
+        await pool.submit(gate)
+        queued = await pool.submit(echo, 1, key="a")
+        monkeypatch.setattr(Job, "cancelled", cancelled)
+        queued.cancel()
+        assert (pool.stats().queued, pool.stats().cancelled) == (0, 1)
+        gate.open()

@@ -482,6 +482,145 @@ async def test_a_job_that_waits_for_one_whose_task_can_not_be_made_has_its_place
         asyncio.get_running_loop().set_task_factory(None)
 
 
+# What comes of it otherwise -----------------------------------------------------------------------------------------------
+
+
+async def test_a_job_whose_submission_is_refused_has_its_place_again_when_it_hears_of_it() -> None:
+    seen: list[tuple[int, int]] = []
+
+    async def parent() -> None:
+        await asyncio.sleep(0.02)
+        with pytest.raises(PoolOverloaded):
+            await pool.submit(sleep, 0.3)
+        seen.append((placed(pool), pool.stats().lending))
+
+    async with WorkerPool(max_workers=1, queue_size=1, submit_timeout=0.05) as pool:
+        job = await pool.submit(parent)
+        await pool.submit(sleep, 0.3)
+        others = [asyncio.create_task(pool.submit(sleep, 0.3)) for _ in range(2)]  # in line before it
+        await job
+        assert seen == [(1, 0)]
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_a_jobs_own_time_limit_on_a_wait_does_not_get_it_past_the_bound() -> None:
+    """As a Condition has its lock again before its `wait` is cancelled."""
+    live = most = 0
+
+    async def parent() -> None:
+        nonlocal live, most
+        child = pool.submit_nowait(sleep, 0.2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await child
+        assert (pool.stats().running - pool.stats().lending) == 1
+        live += 1
+        most = max(most, live)
+        await asyncio.sleep(0.01)
+        live -= 1
+
+    async with WorkerPool(max_workers=1) as pool:
+        for _ in range(5):
+            pool.submit_nowait(parent)
+        await pool.wait_idle()
+        assert pool.stats().succeeded == 10
+        assert most == 1
+
+
+async def test_a_run_that_is_cancelled_by_a_jobs_own_time_limit_cancels_and_gives_the_place_back() -> None:
+    async def parent() -> str:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await pool.run(sleep, FOREVER)
+        assert (placed(pool), pool.stats().lending) == (1, 0)
+        return "goes on"
+
+    async with WorkerPool(max_workers=1) as pool:
+        assert await pool.run(parent) == "goes on"
+        assert pool.stats().cancelled == 1
+
+
+async def test_a_group_of_a_jobs_own_that_fails_waits_for_the_place() -> None:
+    gate = Gate()
+
+    async def boom() -> None:
+        await asyncio.sleep(0.01)
+        raise KeyError
+
+    async def parent(child: JobHandle[Any]) -> str:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child.wait())
+                group.create_task(boom())
+        except* KeyError:
+            pass
+        assert (placed(pool), pool.stats().lending) == (1, 0)
+        return "goes on"
+
+    async with WorkerPool(max_workers=1) as pool:
+        child = await pool.submit(gate)
+        job = await pool.submit(parent, child)
+        await asyncio.sleep(0.05)
+        gate.open()
+        assert await job == "goes on"
+
+
+async def test_what_a_task_that_a_job_has_left_behind_waits_for_lends_no_place() -> None:
+    """R2: when another pool comes to wait for the job's, the job has no place any more to lend."""
+    gate = Gate()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def leaver(child: JobHandle[Any]) -> None:
+        tasks.append(asyncio.create_task(child.wait()))
+        await asyncio.sleep(0.01)
+
+    async with WorkerPool(max_workers=1, name="a") as a, WorkerPool(max_workers=2, name="b") as b:
+        child = await b.submit(gate)
+        await a.run(leaver, child)
+        await b.run(lambda: a.run(echo, 1))
+        gate.open()
+        await tasks[0]
+        assert (a.stats().running, a.stats().lending) == (0, 0)
+        assert balanced(a)
+        await a.wait_idle()
+
+
+async def test_a_wait_whose_coroutine_is_closed_is_over() -> None:
+    gate = Gate()
+
+    async def parent() -> None:
+        child = await pool.submit(gate)
+        for waiting in (child.wait(), pool.run(gate)):
+            steps: Any = waiting
+            steps.send(None)
+            assert pool.stats().lending == 1
+            steps.close()
+
+    async with WorkerPool(max_workers=3) as pool:
+        await pool.run(parent)
+        assert (pool.stats().lending, balanced(pool)) == (0, True)
+        gate.open()
+
+
+async def test_a_task_that_a_job_has_left_behind_may_run_jobs_and_be_cancelled() -> None:
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def leaver() -> None:
+        tasks.append(asyncio.create_task(later()))
+
+    async def later() -> None:
+        await asyncio.sleep(0.01)
+        await pool.run(sleep, FOREVER)
+
+    async with WorkerPool() as pool:
+        await pool.run(leaver)
+        await asyncio.sleep(0.02)
+        tasks[0].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[0]
+        assert (pool.stats().running, pool.stats().cancelled) == (0, 1)
+
+
 # Bounds -------------------------------------------------------------------------------------------------------------------
 
 

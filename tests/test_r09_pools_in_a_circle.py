@@ -227,3 +227,41 @@ async def test_no_more_lend_their_places_than_may_where_another_closes_the_circl
         assert most <= 1
         assert any(isinstance(end[0], PoolOverloaded) for end in ends)
         assert (held(a), held(b)) == ((0, 0), (0, 0))
+
+
+async def test_a_job_that_gives_up_waiting_for_an_idle_pool_has_its_place_again() -> None:
+    gate = Gate()
+
+    async def mine() -> tuple[int, int]:
+        await b.submit(lambda: a.run(gate))
+        await turns()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await b.wait_idle()
+        return held(a)
+
+    async with one("a") as a, one("b") as b:
+        job = await a.submit(mine)
+        await asyncio.sleep(0.1)
+        gate.open()
+        assert await job == (1, 0)
+
+
+async def test_a_wait_for_an_idle_pool_whose_coroutine_is_closed_is_over() -> None:
+    gate = Gate()
+
+    async def mine() -> None:
+        await b.submit(lambda: a.run(gate))
+        await turns()
+        waiting: Any = b.wait_idle()
+        waiting.send(None)
+        assert a.stats().lending == 1
+        waiting.close()
+        await asyncio.sleep(0.05)
+
+    async with WorkerPool(max_workers=2, name="a") as a, one("b") as b:
+        job = await a.submit(mine)
+        await asyncio.sleep(0.02)
+        gate.open()
+        await job
+        assert (held(a), held(b)) == ((0, 0), (0, 0))

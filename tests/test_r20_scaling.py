@@ -437,3 +437,46 @@ async def test_a_submission_that_is_refused_for_another_reason_than_room_is_no_l
             await pool.submit(echo, 1)
         await asyncio.sleep(0.12)
         assert policy.loads[0].dropped == 0
+
+
+@pytest.mark.parametrize("queue_size", [0, 2])
+async def test_it_grows_for_who_comes_after_somebody_who_waits_for_a_key(queue_size: int) -> None:
+    gate = Gate()
+    async with WorkerPool(min_workers=1, max_workers=8, queue_size=queue_size) as pool:
+        for _ in range(1 + queue_size):
+            await pool.submit(gate, key="a")
+        blocked = asyncio.create_task(pool.submit(gate, key="a"))
+        await turns()
+        others = [asyncio.create_task(pool.submit(gate)) for _ in range(3)]
+        await turns(10)
+        assert all(other.done() for other in others)
+        assert not blocked.done()
+        assert pool.stats().workers == 4
+        gate.open()
+        await blocked
+
+
+async def test_it_does_not_grow_for_what_waits_for_its_key() -> None:
+    gate = Gate()
+    policy = Scripted(lambda load: None, interval=0.1)
+    async with WorkerPool(min_workers=1, max_workers=1000) as pool:
+        for _ in range(50):
+            await pool.submit(gate, key="a")
+        assert pool.stats().workers == 1
+        for _ in range(2):
+            await pool.submit(gate)
+        assert pool.stats().workers == 3
+        gate.open()
+    async with WorkerPool(min_workers=1, max_workers=2, scaling=policy, key_limit=2) as pool:
+        for key in "aabbb":
+            await pool.submit(sleep, 0.15, key=key)
+        (await pool.submit(sleep, 0.15)).cancel()
+        await pool.submit(sleep, 0.15)
+        await pool.wait_idle()
+    assert policy.loads[0].queued == 4, "one of a, two of b, and the one without a key"
+
+
+@pytest.mark.parametrize("interval", [0, -1, math.nan, math.inf, "1", None, True])
+def test_a_policy_whose_interval_makes_no_sense_is_refused(interval: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^scaling.interval must be a number of seconds"):
+        WorkerPool(scaling=Scripted(lambda load: None, interval=interval))

@@ -65,6 +65,22 @@ async def test_resizing_lets_a_submitter_in_that_waits_for_room() -> None:
         gate.open()
 
 
+async def test_who_waits_for_a_smaller_pool_hears_when_a_paused_one_becomes_larger() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=3) as pool:
+        for _ in range(3):
+            await pool.submit(gate)
+        pool.pause()
+        smaller = asyncio.create_task(pool.resize(max_workers=1))
+        await turns()
+        assert not smaller.done()
+        await pool.resize(max_workers=5)
+        await turns()
+        assert smaller.done()
+        pool.resume()
+        gate.open()
+
+
 async def test_a_cancelled_resize_has_happened_all_the_same() -> None:
     gate = Gate()
     async with WorkerPool(max_workers=2) as pool:

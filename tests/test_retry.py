@@ -262,6 +262,32 @@ async def test_a_job_that_is_being_ended_is_not_tried_again_whatever_it_raises(g
         job.exception()
 
 
+async def test_what_is_no_awaitable_is_not_tried_again_and_said_to_be_none() -> None:
+    calls: list[int] = []
+
+    def deliver() -> Any:
+        calls.append(1)
+        return 7
+
+    async with WorkerPool() as pool:
+        with pytest.raises(TypeError, match="returned int instead of an awaitable"):
+            await pool.run(lambda: deliver(), retry=QUICK)
+    assert calls == [1]
+
+
+async def test_an_error_that_fights_back_is_passed_on_as_it_is() -> None:
+    class Odd(Exception):
+        def with_traceback(self, tb: object) -> Any:
+            raise TypeError("no traceback")
+
+    async def bad() -> None:
+        raise Odd
+
+    async with WorkerPool() as pool:
+        with pytest.raises(Odd):
+            await pool.run(bad, retry=Retry(attempts=2, first=0.01))
+
+
 class Thing:
     """Something of which is known when it is gone."""
 

@@ -91,11 +91,11 @@ class Admission:
         ledger = self._ledger
         if ledger.pool is not OPEN:
             self._refuse_closed()
-        if self._line or self._reserved:
+        if (self._line or self._reserved) and not self._may_pass(job):
             return False
         queued, crew = ledger.queued, self._crew
         if crew.careful or job.ticket is not None or self._queue.lanes is not None:
-            return self._admit_with_care(job, queued)
+            return self._admit_with_care(job)
         if not queued and ledger.running < crew.limit:
             self._start(job)
         elif queued < self._queue_size:
@@ -106,7 +106,7 @@ class Admission:
             return False
         return True
 
-    def _admit_with_care(self, job: Job, queued: int) -> bool:
+    def _admit_with_care(self, job: Job) -> bool:
         """Accept a job now where there are keys, priorities, an overload policy, or too many strays."""
         crew, overload = self._crew, self._crew.overload
         if crew.steering.choked:
@@ -114,15 +114,21 @@ class Admission:
         if self._fits_a_place(job):  # maybe past others, who have to wait for some of their key
             self._start(job)
             return True
-        if overload is not None and overload.refuses(queued, self._queue_size):
+        if overload is not None and overload.refuses(self._ledger.queued, self._queue_size):
             self._refuse_overload("early")
-        if queued < self._queue_size:
+        if self._ledger.queued < self._queue_size:  # asked last: a policy may be a user's, and submit
             crew.enqueue(job)
         elif self._room_by_growth(job) or (overload is not None and self._room_by_policy(overload, job)):
             self._accept(job)
         else:
             return False
         return True
+
+    def _may_pass(self, job: Job) -> bool:
+        """Say whether a job may pass those in line: they wait for others of their keys, and there is a place for it."""
+        if self._queue.lanes is None or self._reserved or not self._fits_a_place(job):
+            return False
+        return not any(self._room(other) for other in self._line.values())
 
     def _room_by_growth(self, job: Job) -> bool:
         """Tell the scaler that there is no room, and say whether there is now."""
@@ -196,16 +202,15 @@ class Admission:
             held = await self._wait_and_accept(job, patience)
             return held
 
+        async def abort(error: BaseException) -> None:
+            if held is not None and held.is_left_by_all():  # its submitter, which waited for its place, has no handle of it
+                await cancel_and_outlast(held, error)
+
         try:
-            return await lend_while(run, self._crew, accepted)
+            return await lend_while(run, self._crew, accepted, abort=abort)
         except PoolOverloaded as refusal:
             if refusal.reason == "nesting":
                 self._note_refusal("nesting")
-            raise
-        except BaseException as error:
-            # Accepted, and its submitter, which waited for its own place, has no handle of it.
-            if held is not None and held.is_left_by_all():
-                await cancel_and_outlast(held, error)
             raise
 
     async def _wait_and_accept(self, job: Job, patience: float | None) -> Job:
@@ -260,7 +265,8 @@ class Admission:
 
     def _fits_a_place(self, job: Job) -> bool:
         """Say whether a place is free for a job that has not waited in the queue: nobody waits there who may have it."""
-        return bool(self._crew.free) and not self._queue.ready and self._queue.startable(job)
+        # The places last: to look at the queue may bring the garbage collector, and with it somebody's finalizer that submits.
+        return not self._queue.ready and self._queue.startable(job) and bool(self._crew.free)
 
     def _start(self, job: Job) -> None:
         """Accept a job, and give it a free place at once."""
@@ -314,6 +320,7 @@ class Admission:
             self._crew.on_room = self._grant
             # There may be room already, held back for somebody who is about to wake: take the next turn, not this one.
             self._loop.call_soon(self._grant)
+        self._crew.crowded()
         try:
             answer = await place
         except BaseException as error:  # a cancellation; or the caller's coroutine is being closed

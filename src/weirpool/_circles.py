@@ -28,7 +28,9 @@ def refuse_circle(run: Run, job: Job) -> None:
         RuntimeError: it would wait for ever.
     """
     me = run.job
-    if me is None or me is job or job.owner is None or not _matters(me) or not _needs(job) or _can_end(me, job):
+    if me is job:
+        raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
+    if me is None or job.owner is None or not _matters(me) or not _needs(job) or _can_end(me, job):
         return
     if job.run is not None:
         raise RuntimeError(f"job {me.name!r} would wait for ever for {job.name!r}, which waits for it, maybe by way of others")
@@ -49,29 +51,48 @@ def _matters(job: Job) -> bool:
 def _needs(job: Job) -> list[Job]:
     """Return the jobs that a running job waits for, all of which must end; or those of which one must end for it to start."""
     if job.run is not None:
-        return [] if job.run.loan is None else list(job.run.loan.targets)
+        loan = job.run.loan
+        return [] if loan is None else [wait.target for wait in loan.waits if wait.target is not None]
     owner = job.owner
     ahead = [] if owner is None else owner.same_key(job)
     return ahead if owner is not None and len(ahead) >= owner.key_limit else []
 
 
+def _has_limit(job: Job) -> bool:
+    """Say whether a job's time will be over one day; that to run does not pass in the queue."""
+    return job.deadline is not None or (job.timeout is not None and job.run is not None)
+
+
 def _can_end(me: Job, other: Job) -> bool:
-    """Say whether a job can end that waits for another, as far as the jobs know whom they wait for."""
-    needs = {me: [*_needs(me), other]}
+    """Say whether a job can end that waits for another, as far as the jobs know whom they wait for.
+
+    That a deadline will end one of those that wait is an end, too.
+    """
+    if me not in _reached(other, {}):  # so this wait closes no circle, and nearly all end here
+        return True
+    needs = _reached(me, {me: [*_needs(me), other]})
     wanted_by: dict[Job, list[Job]] = {}
-    todo = [me]
-    for job in todo:
-        for each in needs[job]:
+    for job, those in needs.items():
+        for each in those:
             wanted_by.setdefault(each, []).append(job)
-            if each not in needs:
-                needs[each] = _needs(each)
-                todo.append(each)
     # From those that wait for nobody, so that what is left are the circles.
-    missing = {job: len(each) if job.run is not None else min(1, len(each)) for job, each in needs.items()}
+    missing = {job: 0 if _has_limit(job) else len(each) if job.run else min(1, len(each)) for job, each in needs.items()}
     able = [job for job, number in missing.items() if not number]
     for job in able:
         for each in wanted_by.get(job, ()):
             missing[each] -= 1
             if not missing[each]:
                 able.append(each)
-    return not missing[me]
+    return missing[me] <= 0
+
+
+def _reached(first: Job, needs: dict[Job, list[Job]]) -> dict[Job, list[Job]]:
+    """Return whom a job needs, whom these need, and so on, each with whom it needs; what is known already is kept."""
+    needs.setdefault(first, _needs(first))
+    todo = [first]
+    for job in todo:
+        for each in needs[job]:
+            if each not in needs:
+                needs[each] = _needs(each)
+                todo.append(each)
+    return needs

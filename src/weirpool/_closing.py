@@ -23,7 +23,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from ._handle import outlast
+from ._lending import outlast
 from ._lifecycle import OPEN, Ledger, PoolState
 from ._snapshot import ShutdownReport
 

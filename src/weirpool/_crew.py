@@ -196,6 +196,8 @@ class Crew:
                 self._observers.pool_resized(was, places, reason)
             if more or self._back:
                 self.place_freed()
+            elif self._awaited:
+                self.steering.look()
 
     def shed_by(self, overload: Overload) -> None:
         """Have an overload policy say what is refused, dropped and shed."""
@@ -250,7 +252,7 @@ class Crew:
             self.watch.queued(job, job.deadline)
         if self._observers is not None:
             self._observers.job_accepted(job)
-        if self.on_crowd is not None and self._ledger.running >= self.places:
+        if self.on_crowd is not None and self._ledger.running >= self.places and self._queue.ready:
             self.on_crowd(0)
 
     def begin(self, job: Job, loan: Loan | None = None) -> Run | None:
@@ -492,6 +494,8 @@ class Crew:
         return tuple(map(self._stray, self.strays))
 
     def _leave_queue(self, job: Job, state: JobState, outcome: Outcome) -> None:
+        if job.status is not QUEUED:  # to make its outcome has brought somebody's finalizer, which has ended it
+            return
         # What the job lets go of may have a finalizer, and that may call the pool: not before the queue knows of the end.
         payload = job.fn, job.args, job.context
         job.end(state, outcome, self._ledger)
@@ -555,6 +559,8 @@ class Crew:
         half = self._grace / 2
         self.watch.running(run, self.loop.time() + half)
         run.cause = Cause(reason, spare=half)
+        if run.loan is not None:
+            run.loan.wake()  # it may go on without a place now, and clean up
 
     def _abandon(self, job: Job, run: Run) -> None:
         task, context = run.task, job.context

@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import types
 from asyncio import Future
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
-
-from anyio import CancelScope
 
 from . import _checks
 from ._checks import running_loop
 from ._circles import refuse_circle
-from ._errors import PoolError, context_of, set_context
+from ._errors import PoolError, PoolOverloaded, context_of, set_context
 from ._failure import Failure
-from ._lending import Wait, Waiter, inside
+from ._lending import Wait, Waiter, inside, outlast
 from ._lifecycle import ENDED, FAILED, SUCCEEDED, JobState
 from ._run import CURRENT
 
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 
     from ._run import Run
 
-__all__ = ["JobHandle", "cancel_and_outlast", "current_job", "outlast", "remaining"]
+__all__ = ["JobHandle", "cancel_and_outlast", "current_job", "leave", "remaining", "wait_or_leave"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -197,9 +194,6 @@ def _waiter(job: Any, loop: asyncio.AbstractEventLoop) -> Any:
     if running_loop() is not loop:
         _checks.on_loop("waiting for a job", loop)
     if CURRENT.get() is not None and (run := inside(loop)) is not None:
-        itself = run.job is job and asyncio.current_task() is run.task
-        if itself:
-            raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
         return _from_inside(job, run)
     waiter: asyncio.Future[None] = Future()  # of the running loop, which is faster than to say so
     job.add_waiter(waiter)
@@ -207,10 +201,26 @@ def _waiter(job: Any, loop: asyncio.AbstractEventLoop) -> Any:
 
 
 @types.coroutine
-def _from_inside(job: Any, run: Run) -> Generator[Any, None, None]:
-    """Wait for a job from inside another, which lends its place meanwhile if it waits for its own pool by that."""
-    refuse_circle(run, job)
-    wait = Wait(run, job.owner, job)
+def _from_inside(
+    job: Any, run: Run, abort: Callable[[Any, BaseException], Awaitable[None]] | None = None
+) -> Generator[Any, None, None]:
+    """Wait for a job from inside another, which lends its place meanwhile if it waits for its own pool by that.
+
+    Args:
+        job: what is waited for.
+        run: that of the job which waits.
+        abort: called if that is refused or cancelled, and awaited before the job waits to have its place back.
+    """
+    try:
+        # A task of a job's own that merely looks on does not keep the job from ending; who calls `run` needs what comes of it.
+        target = job if abort is not None or asyncio.current_task() is run.task else None
+        if target is not None:
+            refuse_circle(run, job)
+        wait = Wait(run, job.owner, target)
+    except (PoolOverloaded, RuntimeError) as refusal:
+        if abort is not None:
+            yield from abort(job, refusal)  # type: ignore[misc]  # as a generator that is a coroutine may
+        raise
     try:
         if job.owner is not None:  # else it has ended: to lend a place starts others, and sheds those that are late
             waiter = Waiter(wait)
@@ -219,21 +229,41 @@ def _from_inside(job: Any, run: Run) -> Generator[Any, None, None]:
                 yield from waiter
             finally:
                 job.remove_waiter(waiter)
-    finally:
         wait.over()
-    yield from wait.loan.returned(run)  # as a generator that is a coroutine may
+        yield from wait.loan.returned(run)
+    except BaseException as error:
+        if isinstance(error, GeneratorExit):
+            wait.over()
+            raise
+        if abort is not None:
+            yield from abort(job, error)  # type: ignore[misc]
+        wait.over()
+        yield from wait.loan.returned_for_sure(run)
+        raise
 
 
-async def outlast(wait: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> None:
-    """Wait until something is over, however often the waiter is cancelled meanwhile; the caller raises afterwards.
+async def wait_or_leave(job: Any) -> None:
+    """Wait for a job, as `run` does: whoever can't or may not wait for it leaves it, and it is cancelled if all have."""
+    if job.owner is None:
+        return
+    run = inside(job.owner.loop)
+    if run is not None:
+        await _from_inside(job, run, leave)
+        return
+    try:
+        await job.wait()
+    except asyncio.CancelledError as error:
+        await leave(job, error)
+        raise
 
-    anyio's cancel scopes (Starlette's handlers run in one) cancel whoever is in them again at each turn of the loop; the
-    shield keeps that from becoming a busy loop.
-    """
-    with CancelScope(shield=True):
-        while not over():
-            with suppress(asyncio.CancelledError):
-                await wait()
+
+async def leave(job: Any, reason: BaseException) -> None:
+    """Leave a job to those who share it; if nobody does any more, cancel it, and wait for its end if that is to be."""
+    if job.is_left_by_all():
+        if isinstance(reason, asyncio.CancelledError):
+            await cancel_and_outlast(job, reason)
+        else:
+            job.cancel()
 
 
 async def cancel_and_outlast(job: Any, reason: BaseException) -> None:

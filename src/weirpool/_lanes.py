@@ -38,7 +38,7 @@ class Key:
     def __init__(self) -> None:
         self.jobs: dict[Job, None] = {}
         self.lanes: dict[int, Lane] = {}
-        self.running = 0
+        self.running: dict[Job, None] = {}
 
 
 class Lane:
@@ -125,13 +125,12 @@ class Lanes:
         if job.ticket is None or job.ticket.key is None:
             return True
         key = self._keys.get(job.ticket.key)
-        return key is None or key.running < self._limit
+        return key is None or len(key.running) < self._limit
 
     def started(self, job: Job, name: Hashable) -> None:
         """Note that a job of a key, which has not waited, runs."""
         key = self._key(name)
-        key.jobs[job] = None
-        key.running += 1
+        key.jobs[job] = key.running[job] = None
 
     def find(self, name: Hashable) -> Job | None:
         """Return a job of a key that has not ended, if there is one: the newest, which waits if any does."""
@@ -141,7 +140,15 @@ class Lanes:
     def running(self, name: Hashable) -> list[Job]:
         """Return the jobs of a key that run."""
         key = self._keys.get(name)
-        return [] if key is None else [job for job in tuple(key.jobs) if job.status is not QUEUED]
+        return [] if key is None else list(key.running)
+
+    def startable_jobs(self) -> int:
+        """Count the jobs that might run if there were places for all."""
+        return sum(
+            min(len(entry.jobs), self._limit - len(entry.key.running)) if isinstance(entry, Lane) else entry.status is QUEUED
+            for bucket in self._buckets.values()
+            for entry in bucket.line
+        )
 
     # Jobs go ------------------------------------------------------------------------------------------------------------
 
@@ -156,7 +163,7 @@ class Lanes:
                 self._out_of_line(bucket, bucket.line.pop())
         if isinstance(entry, Lane):
             job = entry.jobs.pop() if newest else entry.jobs.popleft()
-            entry.key.running += 1
+            entry.key.running[job] = None
             entry.in_line = False
         else:
             job = entry
@@ -207,7 +214,7 @@ class Lanes:
         key = self._keys[name]
         key.jobs.pop(job, None)
         if ran:
-            key.running -= 1
+            del key.running[job]
         if key.jobs:
             for lane in tuple(key.lanes.values()):
                 self._line_up(lane)
@@ -249,7 +256,7 @@ class Lanes:
         """Put a lane at the end of the line if one of its jobs may start."""
         if lane.in_line or not self._has_jobs(lane):
             return
-        if lane.key.running < self._limit:
+        if len(lane.key.running) < self._limit:
             line = lane.bucket.line
             lane.since = max(lane.jobs[0].accepted_at, _since(line[-1])) if line else lane.jobs[0].accepted_at
             lane.in_line = True
@@ -279,7 +286,7 @@ class Lanes:
             while entry.jobs and entry.jobs[-1].status is not QUEUED:
                 self._gone -= 1
                 entry.jobs.pop()
-        return self._has_jobs(entry) and entry.key.running < self._limit
+        return self._has_jobs(entry) and len(entry.key.running) < self._limit
 
     def _out_of_line(self, bucket: Bucket, entry: Job | Lane) -> None:
         """Note that something has been taken out of the line that may not start."""

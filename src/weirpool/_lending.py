@@ -14,9 +14,12 @@ them waits, the job as a whole does.
 
 from __future__ import annotations
 
-from asyncio import Future
+from asyncio import CancelledError, Future
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from anyio import CancelScope
 
 from ._errors import PoolOverloaded
 from ._run import CURRENT, Run
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from ._job import Job, JobOwner
     from ._lifecycle import Ledger
 
-__all__ = ["Guest", "Lending", "Loan", "Wait", "Waiter", "inside", "lend_while"]
+__all__ = ["Guest", "Lending", "Loan", "Wait", "Waiter", "inside", "lend_while", "outlast"]
 
 T = TypeVar("T")
 
@@ -110,10 +113,10 @@ class Loan:
     Attributes:
         out: whether the job has no place at present.
         asked: whether it waits for one.
-        targets: the jobs that it waits for, and how many times.
+        waits: what it waits for, for itself or in a task of its own.
     """
 
-    __slots__ = ("_back", "_lending", "_reasons", "asked", "out", "targets")
+    __slots__ = ("_back", "_lending", "_reasons", "asked", "out", "waits")
 
     def __init__(self, lending: Lending) -> None:
         self._lending = lending
@@ -121,7 +124,7 @@ class Loan:
         self._back: list[asyncio.Future[None]] = []
         self.out = False
         self.asked = False
-        self.targets: dict[Job, int] = {}
+        self.waits: dict[Wait, None] = {}
 
     @classmethod
     def of(cls, run: Run) -> Loan:
@@ -151,9 +154,13 @@ class Loan:
             self.asked = True
             self._lending.ask_back(self)
 
+    def may_go_on(self, run: Run) -> bool:
+        """Say whether the job has a place; or is to lend it again, or is being ended, or has ended, and needs none."""
+        return not self.out or self.due or run.job is None or run.cause is not None or run.late
+
     async def returned(self, run: Run) -> None:
-        """Wait until the job has a place, or is to lend it again, or is being ended, or has ended."""
-        while self.out and not self.due and run.cause is None and not run.late:
+        """Wait until the job may go on."""
+        while not self.may_go_on(run):
             waiter: asyncio.Future[None] = Future()
             self._back.append(waiter)
             try:
@@ -161,9 +168,18 @@ class Loan:
             finally:
                 self._back.remove(waiter)
 
+    async def returned_for_sure(self, run: Run) -> None:
+        """Wait until the job may go on, however often it is cancelled meanwhile: as `asyncio.Condition.wait` does.
+
+        The job's own `asyncio.timeout`, or the end of a TaskGroup in it, does not get it past the bound of the pool.
+        """
+        await outlast(lambda: self.returned(run), lambda: self.may_go_on(run))
+
     def end(self) -> None:
-        """Note that the job has ended."""
+        """Note that the job has ended, and with it all that it waits for: what a task of its own waits for now is not its."""
         self.out = False
+        for wait in tuple(self.waits):
+            wait.over()
         self.wake()
 
     def wake(self) -> None:
@@ -188,8 +204,9 @@ class Guest(Loan):
     def over(self, run: Run) -> None:
         """Want nothing back."""
 
-    async def returned(self, run: Run) -> None:
+    def may_go_on(self, run: Run) -> bool:  # noqa: ARG002
         """Go on without a place."""
+        return True
 
 
 class Edge:
@@ -223,13 +240,13 @@ class Wait:
     Args:
         run: the run of the job.
         owner: the pool that is waited for.
-        target: the job that is waited for, if it is one.
+        target: the job that is waited for, if it is one and the job can't go on before that has ended.
 
     Raises:
         PoolOverloaded: one more job would lend its place than may.
     """
 
-    __slots__ = ("_away", "_home", "_lends", "_target", "loan", "run")
+    __slots__ = ("_away", "_home", "_lends", "loan", "run", "target")
 
     def __init__(self, run: Run, owner: JobOwner, target: Job | None = None) -> None:
         assert run.job is not None
@@ -237,16 +254,14 @@ class Wait:
         self.loan = Loan.of(run)
         self._home, self._away = run.job.owner.lending, owner.lending
         self._lends = False
-        self._target = target
+        self.target = target
         self.run: Run | None = run
         lenders: tuple[Wait, ...] = (self,)
         if self._home is self._away:
             self._home.check(not self.loan.out)
         else:
             lenders = _go_abroad(self, self._home, self._away)
-        if target is not None:
-            targets = self.loan.targets
-            targets[target] = targets.get(target, 0) + 1
+        self.loan.waits[self] = None
         for each in lenders:
             each.lend()
 
@@ -265,11 +280,7 @@ class Wait:
         run, self.run = self.run, None
         if run is None:
             return
-        if self._target is not None:
-            targets = self.loan.targets
-            targets[self._target] -= 1
-            if not targets[self._target]:
-                del targets[self._target]
+        del self.loan.waits[self]
         if self._home is not self._away:
             _come_home(self, self._home, self._away)
         if self._lends:
@@ -293,16 +304,24 @@ class Waiter(Future[None]):
         super().set_result(result)
 
 
-async def lend_while(run: Run, owner: JobOwner, what: Callable[[], Awaitable[T]], *, anyway: bool = False) -> T:
+async def lend_while(
+    run: Run,
+    owner: JobOwner,
+    what: Callable[[], Awaitable[T]],
+    *,
+    anyway: bool = False,
+    abort: Callable[[BaseException], Awaitable[None]] | None = None,
+) -> T:
     """Await something of a pool from inside a job, which lends its place if it waits for its own pool by that.
 
-    Being cancelled is passed on at once: the job cleans up without a place, if there is none.
+    Whatever comes of it, the job has a place again before it goes on; unless it is being ended, and cleans up.
 
     Args:
         run: the run of the job.
         owner: the pool that is waited for.
         what: called for what is awaited.
         anyway: whether to await it without lending the place if too many lend theirs already.
+        abort: called if that fails or is cancelled, and awaited before the job waits for its place.
 
     Returns:
         What that returned.
@@ -318,10 +337,30 @@ async def lend_while(run: Run, owner: JobOwner, what: Callable[[], Awaitable[T]]
         return await what()
     try:
         result = await what()
-    finally:
         wait.over()
-    await wait.loan.returned(run)
+        await wait.loan.returned(run)
+    except BaseException as error:
+        if abort is not None:
+            await abort(error)
+        wait.over()
+        if not isinstance(error, GeneratorExit):  # of a coroutine that is being closed, and can't wait
+            await wait.loan.returned_for_sure(run)
+        raise
     return result
+
+
+async def outlast(wait: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> None:
+    """Wait until something is over, however often the waiter is cancelled meanwhile; the caller raises afterwards.
+
+    anyio's cancel scopes (Starlette's handlers run in one) cancel whoever is in them again at each turn of the loop; the
+    shield keeps that from becoming a busy loop.
+    """
+    if over():
+        return
+    with CancelScope(shield=True):
+        while not over():
+            with suppress(CancelledError):
+                await wait()
 
 
 # Pools that wait for each other ---------------------------------------------------------------------------------------------
@@ -336,10 +375,11 @@ def _go_abroad(wait: Wait, home: Lending, away: Lending) -> tuple[Wait, ...]:
         PoolOverloaded: one more job would lend its place than may; nothing was changed.
     """
     edge = home.abroad.get(away)
-    if edge is None:
+    closed: tuple[tuple[Lending, Edge], ...] = ()
+    if edge is None:  # else it has closed what it can
         edge = home.abroad[away] = Edge()
+        closed = tuple((pool, part) for pool, part in _circular(home) if not part.circular)
     edge.waits[wait] = None
-    closed = () if edge.circular else tuple((pool, part) for pool, part in _circular(home) if not part.circular)
     lenders = (wait,) if edge.circular else tuple(each for _, part in closed for each in part.waits)
     try:
         for pool in {home, *(pool for pool, _ in closed)}:
@@ -372,10 +412,14 @@ def _leave(wait: Wait, home: Lending, away: Lending) -> Edge:
 
 def _reachable(pool: Lending) -> list[Lending]:
     """Return the pools that a pool waits for, directly or by way of others, after itself."""
-    reached = [pool]
-    for each in reached:
-        reached += [other for other in each.abroad if other not in reached]
-    return reached
+    reached = {pool: None}
+    todo = [pool]
+    for each in todo:
+        for other in each.abroad:
+            if other not in reached:
+                reached[other] = None
+                todo.append(other)
+    return todo
 
 
 def _circular(pool: Lending) -> Iterator[tuple[Lending, Edge]]:

@@ -16,8 +16,8 @@ from ._admission import Admission
 from ._checks import running_loop
 from ._closing import Closing
 from ._crew import Crew
-from ._errors import PoolClosed, PoolOverloaded
-from ._handle import JobHandle, cancel_and_outlast
+from ._errors import PoolClosed
+from ._handle import JobHandle, leave, wait_or_leave
 from ._job import Job
 from ._lending import inside, lend_while
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
@@ -421,16 +421,14 @@ class WorkerPool(AsyncResource):
             coalesce=coalesce,
             retry=retry,
         )
-        try:
-            await handle.wait()
-        except asyncio.CancelledError as error:
-            if handle.is_left_by_all():
-                await cancel_and_outlast(handle, error)
-            raise
-        except (PoolOverloaded, RuntimeError):  # called by a job, which may not wait for this one
-            if handle.is_left_by_all():
-                handle.cancel()
-            raise
+        if CURRENT.get() is None:
+            try:
+                await handle.wait()
+            except asyncio.CancelledError as error:
+                await leave(handle, error)
+                raise
+        else:
+            await wait_or_leave(handle)
         try:
             return handle.result()  # type: ignore[no-any-return]  # the record of a job does not know of what type that is
         finally:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._handle import remaining
 from ._lending import lend_while
 from ._run import CURRENT
+from ._runner import NotAwaitable, as_awaitable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -50,6 +51,7 @@ async def _attempts(fn: Any, args: tuple[Any, ...], keywords: dict[str, Any], po
         left = remaining()
         return bool(
             strategy.stop(state)
+            or isinstance(last, NotAwaitable)
             or run.job is None  # it has ignored its cancellation, and is abandoned
             or run.cause is not None
             or (left is not None and state.upcoming_sleep >= left)
@@ -62,7 +64,7 @@ async def _attempts(fn: Any, args: tuple[Any, ...], keywords: dict[str, Any], po
     async def attempt() -> Any:  # a callable that tenacity is sure to await
         nonlocal last, where
         try:
-            return await fn(*args, **keywords)
+            return await as_awaitable(fn(*args, **keywords))
         except BaseException as error:
             last, where = error, error.__traceback__
             raise
@@ -75,7 +77,7 @@ async def _attempts(fn: Any, args: tuple[Any, ...], keywords: dict[str, Any], po
         if error is not last:
             raise
         # Tenacity's frames hold its record of the attempt, and that holds the error: a reference cycle, and nothing to read.
-        raise error.with_traceback(where)  # noqa: B904  # it is the same one
+        raise BaseException.with_traceback(error, where)  # noqa: B904  # it is the same one; past any method of its class
     finally:
         # Nor may this frame hold what holds this frame; and that of an attempt may lead back to tenacity's all the same.
         last = where = None

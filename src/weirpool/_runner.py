@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ._job import Job, Outcome
     from ._watch import Watch
 
-__all__ = ["Settler", "look_after", "run_job", "unmade"]
+__all__ = ["NotAwaitable", "Settler", "as_awaitable", "look_after", "run_job", "unmade"]
 
 
 class Settler(Protocol):
@@ -149,14 +149,14 @@ async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # n
             due = now + timeout
         if due is None:
             awaitable = job.fn(*job.args)
-            result = await (awaitable if type(awaitable) is CoroutineType else _awaitable(awaitable))
+            result = await (awaitable if type(awaitable) is CoroutineType else as_awaitable(awaitable))
         else:
             run.due = due
             crew.watch.running(run, due)
             # Without a timer of its own: the crew's one timer, told above, reschedules it to its end when that has come.
             async with Timeout(None) as run.scope:
                 awaitable = job.fn(*job.args)
-                result = await (awaitable if type(awaitable) is CoroutineType else _awaitable(awaitable))
+                result = await (awaitable if type(awaitable) is CoroutineType else as_awaitable(awaitable))
     except BaseException as raised:
         if crew.spawning and is_a(raised, GeneratorExit):
             return  # no task could be made, so this coroutine was closed; whoever tried that settles the job
@@ -194,10 +194,14 @@ class _TooLate(Exception):
     """The job's deadline passed before its function was called."""
 
 
-def _awaitable(thing: Any) -> Any:
+class NotAwaitable(TypeError):
+    """What a job's function has returned can't be awaited."""
+
+
+def as_awaitable(thing: Any) -> Any:
     """Return what a job's function has returned, if that can be awaited."""
     if not inspect.isawaitable(thing):
-        raise TypeError(
+        raise NotAwaitable(
             f"the job's function returned {type_name(thing)} instead of an awaitable: WorkerPool runs async "
             f"functions; for one that blocks, submit(lambda: asyncio.to_thread(fn, ...))"
         )

@@ -131,13 +131,17 @@ class Scaler:
         """Say how busy the pool is, and, for a look at an interval, how its jobs have fared since the last."""
         crew, ledger, window, now = self._crew, self._ledger, self._window, self._loop.time()
         head = self._queue.peek()
+        # Of those that wait for others of their key none can be helped by a place. In between, one at a time is counted.
+        queued = (
+            ledger.queued if self._queue.lanes is None else self._queue.lanes.startable_jobs() if whole else head is not None
+        )
         return Load(
             now=now,
             workers=crew.places,
             min_workers=self._settings.min_workers,
             max_workers=self._settings.max_workers,
             busy=ledger.running,
-            queued=ledger.queued,
+            queued=int(queued),
             waiting=self._admission.waiting + len(crew.lending.back) + outside,
             queue_delay=0.0 if head is None else now - head.accepted_at,
             started=window.started if whole else 0,

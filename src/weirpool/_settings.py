@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Settings"]
 
 _MOST_WORKERS = 1_000_000
+_WHEN_FULL = ("wait", "reject", "drop_oldest", "caller_runs")
 
 
 @dataclass(slots=True)
@@ -69,6 +70,7 @@ class Settings:
         ordered(min_workers, max_workers)
         if scaling is not None:
             scaling = _checks.policy("scaling", scaling, "ScalingPolicy", ("interval", "on_submit", "while_idle"))
+            _checks.seconds("scaling.interval", scaling.interval)
         elif min_workers < max_workers:
             from .policies import OnDemand  # noqa: PLC0415  # few pools scale, and none of the others need load it
 
@@ -125,6 +127,9 @@ def _overload(value: Any) -> OverloadPolicy:
     if type(value) is str:
         return named(value)
     policy: OverloadPolicy = _checks.policy("overload", value, "OverloadPolicy", ("when_full",))
+    if policy.when_full not in _WHEN_FULL:
+        allowed = ", ".join(map(repr, _WHEN_FULL))
+        raise ValueError(f"overload.when_full must be one of {allowed}, got {_checks.shown(policy.when_full)}")
     return policy
 
 

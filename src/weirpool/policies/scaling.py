@@ -31,7 +31,7 @@ class Load:
         min_workers: how many there are at least.
         max_workers: how many at most.
         busy: places in which a job runs at this instant.
-        queued: jobs that wait for a place.
+        queued: jobs that wait for a place, those not counted that wait for others of their key.
         waiting: submitters that wait for room, and jobs that wait to have back the places that they have lent.
         queue_delay: how long the job that is next has waited, in seconds; 0 if none waits.
         started: jobs that were given a place, since the last look.
