@@ -175,12 +175,12 @@ BUGS = (
     Bug(
         "run(), when it is cancelled, does not wait for its job",
         WorkerPool,
-        (("await cancel_and_outlast(handle, error)", "handle.cancel()"),),
+        (("await leave(handle, error)", "handle.cancel()"),),
     ),
     Bug(
         "run(), when it is cancelled, leaves its job alone",
         WorkerPool,
-        (("if handle.is_left_by_all():\n            await", "if False:\n            await"),),
+        (("await leave(handle, error)", "pass"),),
     ),
     Bug(
         "a job cancelled in the queue says that it was the shutdown",
