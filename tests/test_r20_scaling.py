@@ -308,8 +308,7 @@ async def test_a_policy_that_wants_to_end_the_program_does(monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     raised: list[BaseException] = []
-    monkeypatch.setattr("weirpool._scaler.raise_in_loop", lambda _, error: raised.append(error))
-    monkeypatch.setattr("weirpool._overload.raise_in_loop", lambda _, error: raised.append(error))
+    monkeypatch.setattr("weirpool._asking.raise_in_loop", lambda _, error: raised.append(error))
 
     class Ends:
         when_full = "wait"

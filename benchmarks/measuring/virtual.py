@@ -1,10 +1,13 @@
-"""An event loop whose clock jumps to the next timer: hours in seconds, and the same figures each time."""
+"""Virtual time for benchmarks: hours in seconds, and the same figures each time."""
 
 from __future__ import annotations
 
 import asyncio
-import selectors
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from weirpool.testing import DeterministicLoop
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -14,32 +17,7 @@ __all__ = ["run"]
 T = TypeVar("T")
 
 
-class _Jumping(selectors.SelectSelector):
-    """A selector that lets the time pass instead of waiting."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        """Jump."""
-        if timeout is None:
-            raise RuntimeError("everything waits, and there is no timer: a deadlock")
-        self.now += max(0.0, timeout)
-        return super().select(0)
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jumping = _Jumping()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        """Return the virtual time, in seconds."""
-        return self._jumping.now
-
-
 def run(program: Coroutine[Any, Any, T]) -> T:
-    """Run a program in virtual time."""
-    with asyncio.Runner(loop_factory=_Loop) as runner:
+    """Run a program in virtual time, in the order of the stock loop."""
+    with asyncio.Runner(loop_factory=partial(DeterministicLoop, max_steps=sys.maxsize)) as runner:
         return runner.run(program)

@@ -10,13 +10,13 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _exits                          and whom KeyboardInterrupt and SystemExit are for
     _lifecycle                      law: the states, the legal moves, the books
     policies  _ticket               public: scaling, overload, retry; what only some jobs have
-    _lending                        places that jobs lend while they wait for their own pool
+    _lending  _circles              places that jobs lend while they wait for a pool; jobs that would wait for ever
     _run  _failure                  facts: the record of a run; the exception that somebody has to see
     _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
     _job  _events                   the record of a job, which is that handle; what an observer hears
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
     _group  _lanes                  the task group that jobs leave by themselves, the order of priorities and keys,
-    _window  _overload              what policies are told, and what they say
+    _window  _overload  _asking     what policies are told, and what they say
     _settings                       what a pool is asked to be
     _runner                         runs one job in a task of its own
     _crew  _steering                the places: who runs, who is next; what holds them

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ._circles import refuse_circle
 from ._errors import PoolClosed, PoolOverloaded
 from ._handle import cancel_and_outlast
-from ._lending import Guest, inside, lend_while
+from ._lending import Guest, Lent, inside
 from ._lifecycle import OPEN, Ledger, PoolState
 
 if TYPE_CHECKING:
@@ -197,17 +197,14 @@ class Admission:
             refuse_circle(run, job)
         held: Job | None = None
 
-        async def accepted() -> Job:
-            nonlocal held
-            held = await self._wait_and_accept(job, patience)
-            return held
-
         async def abort(error: BaseException) -> None:
             if held is not None and held.is_left_by_all():  # its submitter, which waited for its place, has no handle of it
                 await cancel_and_outlast(held, error)
 
         try:
-            return await lend_while(run, self._crew, accepted, abort=abort)
+            async with Lent(run, self._crew, abort=abort):
+                held = await self._wait_and_accept(job, patience)
+                return held
         except PoolOverloaded as refusal:
             if refusal.reason == "nesting":
                 self._note_refusal("nesting")

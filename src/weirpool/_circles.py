@@ -30,12 +30,14 @@ def refuse_circle(run: Run, job: Job) -> None:
     me = run.job
     if me is job:
         raise RuntimeError(f"job {job.name!r} waits for itself; it would wait for ever")
-    if me is None or job.owner is None or not _matters(me) or not _needs(job) or _can_end(me, job):
+    if me is None or job.owner is None or not _matters(me):
+        return
+    ahead = _needs(job)
+    if not ahead or _can_end(me, job):
         return
     if job.run is not None:
         raise RuntimeError(f"job {me.name!r} would wait for ever for {job.name!r}, which waits for it, maybe by way of others")
     assert job.ticket is not None
-    ahead = _needs(job)
     raise RuntimeError(
         f"job {me.name!r} would wait for ever for one that has the same key ({job.ticket.key!r}) as "
         f"{ahead[0].name!r}, which must end first: give one of them another key, or set key_limit above {len(ahead)}"
@@ -53,9 +55,7 @@ def _needs(job: Job) -> list[Job]:
     if job.run is not None:
         loan = job.run.loan
         return [] if loan is None else [wait.target for wait in loan.waits if wait.target is not None]
-    owner = job.owner
-    ahead = [] if owner is None else owner.same_key(job)
-    return ahead if owner is not None and len(ahead) >= owner.key_limit else []
+    return [] if job.owner is None else job.owner.ahead_of(job)
 
 
 def _has_limit(job: Job) -> bool:

@@ -230,14 +230,9 @@ class Crew:
         """How many places nobody holds."""
         return max(0, self.limit - self._ledger.running)
 
-    @property
-    def key_limit(self) -> int:
-        """How many jobs of one key may run at once."""
-        return self._queue.key_limit
-
-    def same_key(self, job: Job) -> list[Job]:
-        """Return the jobs of a job's key that run; none for a job without a key."""
-        return self._queue.same_key(job)
+    def ahead_of(self, job: Job) -> list[Job]:
+        """Return the jobs of which one has to end for a job that does not run to start, as they have the same key."""
+        return self._queue.ahead_of(job)
 
     @property
     def busy(self) -> int:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import types
 from asyncio import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar
 
 from . import _checks
 from ._checks import running_loop
 from ._circles import refuse_circle
-from ._errors import PoolError, PoolOverloaded, context_of, set_context
+from ._errors import PoolError, context_of, set_context
 from ._failure import Failure
-from ._lending import Wait, Waiter, inside, outlast
+from ._lending import Lent, Waiter, inside, outlast
 from ._lifecycle import ENDED, FAILED, SUCCEEDED, JobState
 from ._run import CURRENT
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from ._run import Run
 
@@ -194,16 +195,19 @@ def _waiter(job: Any, loop: asyncio.AbstractEventLoop) -> Any:
     if running_loop() is not loop:
         _checks.on_loop("waiting for a job", loop)
     if CURRENT.get() is not None and (run := inside(loop)) is not None:
-        return _from_inside(job, run)
+        return _as_iterable(_from_inside(job, run))
     waiter: asyncio.Future[None] = Future()  # of the running loop, which is faster than to say so
     job.add_waiter(waiter)
     return waiter
 
 
 @types.coroutine
-def _from_inside(
-    job: Any, run: Run, abort: Callable[[Any, BaseException], Awaitable[None]] | None = None
-) -> Generator[Any, None, None]:
+def _as_iterable(waiting: Coroutine[Any, Any, None]) -> Generator[Any, None, None]:
+    """Return what `await` and `yield from` both take, as a future is."""
+    yield from waiting  # as a generator that is a coroutine may
+
+
+async def _from_inside(job: Any, run: Run, abort: Callable[[BaseException], Awaitable[None]] | None = None) -> None:
     """Wait for a job from inside another, which lends its place meanwhile if it waits for its own pool by that.
 
     Args:
@@ -211,35 +215,24 @@ def _from_inside(
         run: that of the job which waits.
         abort: called if that is refused or cancelled, and awaited before the job waits to have its place back.
     """
-    try:
-        # A task of a job's own that merely looks on does not keep the job from ending; who calls `run` needs what comes of it.
-        target = job if abort is not None or asyncio.current_task() is run.task else None
-        if target is not None:
+    # A task of a job's own that merely looks on does not keep the job from ending; who calls `run` needs what comes of it.
+    target = job if abort is not None or asyncio.current_task() is run.task else None
+    if target is not None:
+        try:
             refuse_circle(run, job)
-        wait = Wait(run, job.owner, target)
-    except (PoolOverloaded, RuntimeError) as refusal:
-        if abort is not None:
-            yield from abort(job, refusal)  # type: ignore[misc]  # as a generator that is a coroutine may
-        raise
-    try:
+        except RuntimeError as refusal:
+            if abort is not None:
+                await abort(refusal)
+            raise
+    async with Lent(run, job.owner, target, abort=abort) as wait:
+        assert wait is not None  # as it is not to wait anyway
         if job.owner is not None:  # else it has ended: to lend a place starts others, and sheds those that are late
             waiter = Waiter(wait)
             job.add_waiter(waiter)
             try:
-                yield from waiter
+                await waiter
             finally:
                 job.remove_waiter(waiter)
-        wait.over()
-        yield from wait.loan.returned(run)
-    except BaseException as error:
-        if isinstance(error, GeneratorExit):
-            wait.over()
-            raise
-        if abort is not None:
-            yield from abort(job, error)  # type: ignore[misc]
-        wait.over()
-        yield from wait.loan.returned_for_sure(run)
-        raise
 
 
 async def wait_or_leave(job: Any) -> None:
@@ -248,7 +241,7 @@ async def wait_or_leave(job: Any) -> None:
         return
     run = inside(job.owner.loop)
     if run is not None:
-        await _from_inside(job, run, leave)
+        await _from_inside(job, run, partial(leave, job))
         return
     try:
         await job.wait()
@@ -259,6 +252,8 @@ async def wait_or_leave(job: Any) -> None:
 
 async def leave(job: Any, reason: BaseException) -> None:
     """Leave a job to those who share it; if nobody does any more, cancel it, and wait for its end if that is to be."""
+    if isinstance(reason, GeneratorExit):  # of whoever is not there any more to say so
+        return
     if job.is_left_by_all():
         if isinstance(reason, asyncio.CancelledError):
             await cancel_and_outlast(job, reason)

@@ -34,17 +34,12 @@ class JobOwner(Protocol):
         ...
 
     @property
-    def key_limit(self) -> int:
-        """How many jobs of one key may run at once."""
-        ...
-
-    @property
     def lending(self) -> Lending:
         """The places that the owner's jobs lend."""
         ...
 
-    def same_key(self, job: Job) -> list[Job]:
-        """Return the jobs of a job's key that run; none for a job without a key."""
+    def ahead_of(self, job: Job) -> list[Job]:
+        """Return the jobs of which one has to end for a job that does not run to start, as they have the same key."""
         ...
 
     def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> None:
@@ -73,7 +68,6 @@ class Job(JobHandle[Any]):
         "number",
         "outcome",
         "owner",
-        "parent",
         "run",
         "status",
         "ticket",
@@ -95,8 +89,6 @@ class Job(JobHandle[Any]):
     owner: JobOwner | None
     accepted_at: float
     run: Run | None
-    parent: Run | None
-    """The run of the job that submitted it, if one did."""
     waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None
     """Nearly always nobody or one awaiter, so no list until there are two."""
 

@@ -122,10 +122,17 @@ class Lanes:
 
     def startable(self, job: Job) -> bool:
         """Say whether one more job of this one's key may run."""
-        if job.ticket is None or job.ticket.key is None:
-            return True
-        key = self._keys.get(job.ticket.key)
-        return key is None or len(key.running) < self._limit
+        return self._full(job) is None
+
+    def ahead_of(self, job: Job) -> list[Job]:
+        """Return the jobs of which one has to end for one more of this one's key to run; none if that may run now."""
+        key = self._full(job)
+        return [] if key is None else list(key.running)
+
+    def _full(self, job: Job) -> Key | None:
+        """Return a job's key, if as many of it run as may."""
+        key = None if job.ticket is None or job.ticket.key is None else self._keys.get(job.ticket.key)
+        return None if key is None or len(key.running) < self._limit else key
 
     def started(self, job: Job, name: Hashable) -> None:
         """Note that a job of a key, which has not waited, runs."""
@@ -136,11 +143,6 @@ class Lanes:
         """Return a job of a key that has not ended, if there is one: the newest, which waits if any does."""
         key = self._keys.get(name)
         return None if key is None or not key.jobs else next(reversed(key.jobs))
-
-    def running(self, name: Hashable) -> list[Job]:
-        """Return the jobs of a key that run."""
-        key = self._keys.get(name)
-        return [] if key is None else list(key.running)
 
     def startable_jobs(self) -> int:
         """Count the jobs that might run if there were places for all."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from asyncio import CancelledError, Future
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from anyio import CancelScope
 
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
     from ._job import Job, JobOwner
     from ._lifecycle import Ledger
 
-__all__ = ["Guest", "Lending", "Loan", "Wait", "Waiter", "inside", "lend_while", "outlast"]
-
-T = TypeVar("T")
+__all__ = ["Guest", "Lending", "Lent", "Loan", "Waiter", "inside", "outlast"]
 
 
 class Places(Protocol):
@@ -304,49 +302,70 @@ class Waiter(Future[None]):
         super().set_result(result)
 
 
-async def lend_while(
-    run: Run,
-    owner: JobOwner,
-    what: Callable[[], Awaitable[T]],
-    *,
-    anyway: bool = False,
-    abort: Callable[[BaseException], Awaitable[None]] | None = None,
-) -> T:
-    """Await something of a pool from inside a job, which lends its place if it waits for its own pool by that.
+class Lent:
+    """The block in which a job waits for a pool, and lends its place if it waits for its own by that.
 
-    Whatever comes of it, the job has a place again before it goes on; unless it is being ended, and cleans up.
+    However it is left, the job has a place again before it goes on; unless it is being ended, and cleans up.
 
     Args:
         run: the run of the job.
         owner: the pool that is waited for.
-        what: called for what is awaited.
-        anyway: whether to await it without lending the place if too many lend theirs already.
-        abort: called if that fails or is cancelled, and awaited before the job waits for its place.
-
-    Returns:
-        What that returned.
-
-    Raises:
-        PoolOverloaded: one more job would lend its place than may.
+        target: the job that is waited for; see `Wait`.
+        abort: called if waiting is refused, fails or is cancelled, and awaited before the job waits for its place.
+        anyway: whether to wait without lending the place if too many lend theirs already.
     """
-    try:
-        wait = Wait(run, owner)
-    except PoolOverloaded:
-        if not anyway:
-            raise
-        return await what()
-    try:
-        result = await what()
-        wait.over()
-        await wait.loan.returned(run)
-    except BaseException as error:
-        if abort is not None:
-            await abort(error)
-        wait.over()
-        if not isinstance(error, GeneratorExit):  # of a coroutine that is being closed, and can't wait
-            await wait.loan.returned_for_sure(run)
-        raise
-    return result
+
+    __slots__ = ("_abort", "_anyway", "_owner", "_run", "_target", "_wait")
+
+    def __init__(
+        self,
+        run: Run,
+        owner: JobOwner,
+        target: Job | None = None,
+        *,
+        abort: Callable[[BaseException], Awaitable[None]] | None = None,
+        anyway: bool = False,
+    ) -> None:
+        self._run = run
+        self._owner = owner
+        self._target = target
+        self._abort = abort
+        self._anyway = anyway
+        self._wait: Wait | None = None
+
+    async def __aenter__(self) -> Wait | None:
+        """Begin to wait; None: without lending the place.
+
+        Raises:
+            PoolOverloaded: one more job would lend its place than may.
+        """
+        try:
+            self._wait = Wait(self._run, self._owner, self._target)
+        except PoolOverloaded as refusal:
+            if not self._anyway:
+                await self._give_up(refusal)
+                raise
+        return self._wait
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Wait until the job may go on."""
+        if error is not None:
+            await self._give_up(error)
+        elif self._wait is not None:
+            self._wait.over()
+            try:
+                await self._wait.loan.returned(self._run)
+            except BaseException as cancelled:
+                await self._give_up(cancelled)
+                raise
+
+    async def _give_up(self, error: BaseException) -> None:
+        if self._abort is not None:
+            await self._abort(error)
+        if self._wait is not None:
+            self._wait.over()
+            if not isinstance(error, GeneratorExit):  # of a coroutine that is being closed, and can't wait
+                await self._wait.loan.returned_for_sure(self._run)
 
 
 async def outlast(wait: Callable[[], Awaitable[None]], over: Callable[[], bool]) -> None:

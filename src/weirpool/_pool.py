@@ -19,7 +19,7 @@ from ._crew import Crew
 from ._errors import PoolClosed
 from ._handle import JobHandle, leave, wait_or_leave
 from ._job import Job
-from ._lending import inside, lend_while
+from ._lending import Lent, inside
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._queue import JobQueue
 from ._run import CURRENT, Run
@@ -246,10 +246,7 @@ class WorkerPool(AsyncResource):
                 f"a job may call close_intake(), and leave the closing to whoever opened the pool"
             )
         closing.begin(budget)
-        run = inside(self._loop)
-        if run is not None:  # of another pool, for which this one's may wait
-            await lend_while(run, self._crew, closing.wait, anyway=True)
-        return await closing.wait()
+        return await self._lending(closing.wait, anyway=True)
 
     def close_intake(self) -> None:
         """Accept no more jobs from now on; what was accepted goes on. A job may call this.
@@ -260,10 +257,7 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was never entered, or is not open yet, or this is called from another thread or event loop.
         """
         if self._report is None:
-            closing = self._entered("WorkerPool.close_intake()")
-            if self._ledger.pool is PoolState.NEW and not closing.begun:
-                raise RuntimeError(f"pool {self._name!r} is still being opened: await its __aenter__() first")
-            closing.close_intake()
+            self._opened("WorkerPool.close_intake()").close_intake()
 
     # Submitting ---------------------------------------------------------------------------------------------------------
 
@@ -421,7 +415,7 @@ class WorkerPool(AsyncResource):
             coalesce=coalesce,
             retry=retry,
         )
-        if CURRENT.get() is None:
+        if CURRENT.get() is None:  # as `wait_or_leave` does, without one more coroutine
             try:
                 await handle.wait()
             except asyncio.CancelledError as error:
@@ -476,14 +470,8 @@ class WorkerPool(AsyncResource):
         else:
             self._scaler.bound()
 
-        def small() -> Awaitable[None]:
-            return crew.steering.until(lambda: ledger.running <= crew.places)
-
-        run = inside(self._loop)
-        if run is None or ledger.running <= crew.places:
-            await small()
-        else:
-            await lend_while(run, crew, small)
+        if ledger.running > crew.places:
+            await self._lending(lambda: crew.steering.until(lambda: ledger.running <= crew.places))
 
     def pause(self) -> None:
         """Start no more jobs, until `resume`. Those that run go on, and submissions are accepted while there is room.
@@ -523,15 +511,7 @@ class WorkerPool(AsyncResource):
             if self._inside():
                 raise RuntimeError(f"wait_idle() was called from a job of {self!r}, and would wait for itself")
             steering, ledger = self._crew.steering, self._ledger
-
-            def idle() -> Awaitable[None]:
-                return steering.until(lambda: not ledger.unfinished)
-
-            run = inside(self._loop)
-            if run is None:
-                await idle()
-            else:  # of another pool, for which this one's may wait
-                await lend_while(run, self._crew, idle)
+            await self._lending(lambda: steering.until(lambda: not ledger.unfinished))
 
     # Looking ------------------------------------------------------------------------------------------------------------
 
@@ -598,14 +578,23 @@ class WorkerPool(AsyncResource):
         _checks.on_loop(what, self._loop)
         return self._closing
 
-    def _steering(self, what: str) -> None:
-        if self._report is not None:
-            raise PoolClosed(self._name)
+    def _opened(self, what: str) -> Closing:
         closing = self._entered(what)
-        if closing.begun:
-            raise PoolClosed(self._name)
-        if self._ledger.pool is PoolState.NEW:
+        if self._ledger.pool is PoolState.NEW and not closing.begun:
             raise RuntimeError(f"pool {self._name!r} is still being opened: await its __aenter__() first")
+        return closing
+
+    def _steering(self, what: str) -> None:
+        if self._report is not None or self._opened(what).begun:
+            raise PoolClosed(self._name)
+
+    async def _lending(self, what: Callable[[], Awaitable[T]], *, anyway: bool = False) -> T:
+        """Await something of this pool; a job that does lends its place, if what it waits for may be for its own pool."""
+        run = inside(self._loop)
+        if run is None:
+            return await what()
+        async with Lent(run, self._crew, anyway=anyway):
+            return await what()
 
     def _job(
         self,
@@ -646,7 +635,6 @@ class WorkerPool(AsyncResource):
         job.owner = self._crew
         job.accepted_at = self._loop.time()
         job.run = job.waiters = job.ticket = None
-        job.parent = run
         return job
 
     def _special(self, job: Job, priority: int, key: Key | None, coalesce: object, retry: Retry | None) -> Job | None:

@@ -43,7 +43,7 @@ class JobQueue(asyncio.Queue[Job]):
     def __init__(self, maxsize: int = 0, *, aging: float = 10.0, key_limit: int = 1) -> None:
         super().__init__(maxsize)
         self._aging = aging
-        self.key_limit = key_limit
+        self._key_limit = key_limit
         self.lanes: Lanes | None = None  # where the jobs are, while any that waits has a priority, or any at all has a key
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002  (asyncio.Queue calls it so)
@@ -175,11 +175,9 @@ class JobQueue(asyncio.Queue[Job]):
         """Return a job of a key that has not ended, if there is one."""
         return None if self.lanes is None else self.lanes.find(key)
 
-    def same_key(self, job: Job) -> list[Job]:
-        """Return the jobs of a job's key that run; none for a job without a key."""
-        if self.lanes is None or job.ticket is None or job.ticket.key is None:
-            return []
-        return self.lanes.running(job.ticket.key)
+    def ahead_of(self, job: Job) -> list[Job]:
+        """Return the jobs of which one has to end for a job that does not run to start, as they have the same key."""
+        return [] if self.lanes is None else self.lanes.ahead_of(job)
 
     def discard(self) -> None:
         """Note that one job in here is no longer QUEUED: it has become a tombstone."""
@@ -203,7 +201,7 @@ class JobQueue(asyncio.Queue[Job]):
     def _with_lanes(self) -> Lanes:
         """Return the lanes, into which all that waits has gone."""
         if self.lanes is None:
-            self.lanes = lanes = Lanes(self._aging, self.key_limit)
+            self.lanes = lanes = Lanes(self._aging, self._key_limit)
             jobs, self._jobs, self._gone = self._jobs, deque(), 0
             for job in jobs:
                 if job.status is QUEUED:

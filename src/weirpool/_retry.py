@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ._handle import remaining
-from ._lending import lend_while
+from ._lending import Lent
 from ._run import CURRENT
 from ._runner import NotAwaitable, as_awaitable
 
@@ -91,6 +91,7 @@ async def _pause(run: Run, crew: Crew, seconds: float) -> None:
     """Wait between two attempts, without a place."""
     crew.lending.retrying += 1
     try:
-        await lend_while(run, crew, partial(asyncio.sleep, seconds), anyway=True)
+        async with Lent(run, crew, anyway=True):
+            await asyncio.sleep(seconds)
     finally:
         crew.lending.retrying -= 1

@@ -1,19 +1,15 @@
 """The scaler: changes how many places a crew has, between two bounds, as a policy says.
 
 The policy decides and this does: it asks at intervals while there is something to look at, and at once when a job has to wait
-if the policy wants that. A pool at rest at its lower bound has no timer. What a policy raises is logged once, and it is not
-asked again.
+if the policy wants that. A pool at rest at its lower bound has no timer.
 """
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from ._errors import is_a
-from ._exits import raise_in_loop
+from ._asking import Asking
 from .policies.scaling import Load
 
 if TYPE_CHECKING:
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from .policies.scaling import ScalingController
 
 __all__ = ["Scaler"]
-
-_log = logging.getLogger("weirpool.scaler")
 
 
 class Scaler:
@@ -60,7 +54,7 @@ class Scaler:
         self._settings = settings
         self._interval = policy.interval
         self._while_idle = policy.while_idle
-        self._controller: ScalingController | None = policy.controller()
+        self._asking: Asking[ScalingController] = Asking("scaling", settings.name, policy.controller(), loop)
         self._crew = crew
         self._admission = admission
         self._queue = queue
@@ -83,13 +77,17 @@ class Scaler:
 
     def stop(self) -> None:
         """Look no more: the pool is closed."""
-        self._controller = self._crew.on_crowd = None
+        self._asking.controller = self._crew.on_crowd = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _look_later(self) -> None:
-        if self._timer is None and self._controller is not None and self._settings.min_workers < self._settings.max_workers:
+        if (
+            self._timer is None
+            and self._asking.controller is not None
+            and self._settings.min_workers < self._settings.max_workers
+        ):
             self._timer = self._loop.call_later(self._interval, self._look, context=Context())
 
     def _look(self) -> None:
@@ -110,22 +108,13 @@ class Scaler:
                 self._decide(load)
 
     def _decide(self, load: Load) -> None:
-        controller = self._controller
-        if controller is None:
-            return
-        try:
+        def wanted(controller: ScalingController) -> tuple[int, str] | None:
             decision = controller.decide(load)
-            if decision is None:
-                return
-            places, reason = self._within(int(decision.workers)), str(decision.reason)
-        except BaseException as error:
-            self._controller = None
-            with suppress(Exception):  # whatever a logging handler does, the pool has to go on
-                _log.exception("the scaling policy of pool %r raised, and is not asked any more", self._crew.name)
-            if is_a(error, KeyboardInterrupt, SystemExit):
-                raise_in_loop(self._loop, error)
-            return
-        self._crew.resize(places, reason)
+            return None if decision is None else (self._within(int(decision.workers)), str(decision.reason))
+
+        change = self._asking.ask(wanted, None)
+        if change is not None:
+            self._crew.resize(*change)
 
     def _load(self, *, whole: bool, outside: int = 0) -> Load:
         """Say how busy the pool is, and, for a look at an interval, how its jobs have fared since the last."""

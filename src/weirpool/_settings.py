@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Settings"]
 
 _MOST_WORKERS = 1_000_000
-_WHEN_FULL = ("wait", "reject", "drop_oldest", "caller_runs")
 
 
 @dataclass(slots=True)
@@ -122,13 +121,13 @@ def ordered(min_workers: int, max_workers: int) -> None:
 
 
 def _overload(value: Any) -> OverloadPolicy:
-    from .policies import named  # noqa: PLC0415  # as few pools need more than to wait
+    from .policies.overload import NAMED, named  # noqa: PLC0415  # as few pools need more than to wait
 
     if type(value) is str:
         return named(value)
     policy: OverloadPolicy = _checks.policy("overload", value, "OverloadPolicy", ("when_full",))
-    if policy.when_full not in _WHEN_FULL:
-        allowed = ", ".join(map(repr, _WHEN_FULL))
+    if policy.when_full not in tuple(NAMED):  # which may be anything, and not even have a hash
+        allowed = ", ".join(map(repr, NAMED))
         raise ValueError(f"overload.when_full must be one of {allowed}, got {_checks.shown(policy.when_full)}")
     return policy
 

@@ -258,7 +258,7 @@ class _EarlyRefusal:
         pass
 
 
-_NAMED: Final[dict[str, Wait | Reject | DropOldest | CallerRuns]] = {
+NAMED: Final[dict[str, Wait | Reject | DropOldest | CallerRuns]] = {
     policy.when_full: policy for policy in (Wait(), Reject(), DropOldest(), CallerRuns())
 }
 
@@ -274,10 +274,10 @@ def named(name: Any, argument: str = "overload") -> Wait | Reject | DropOldest |
         TypeError: it is no name.
         ValueError: there is no policy of this name.
     """
-    rule = f"{argument} must be one of {', '.join(_NAMED)}"
+    rule = f"{argument} must be one of {', '.join(NAMED)}"
     if not issubclass(type(name), str):
         raise TypeError(f"{rule}, got {shown(name)} ({type_name(name)})")
-    policy = _NAMED.get(str.__str__(name))
+    policy = NAMED.get(str.__str__(name))
     if policy is None:
         raise ValueError(f"{rule}, got {shown(name)}")
     return policy
