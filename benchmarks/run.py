@@ -23,6 +23,7 @@ from measuring.report import Report
 HERE = Path(__file__).parent
 QUESTIONS = (
     "round_trip",
+    "telemetry",
     "budget",
     "flood",
     "fire_and_forget",

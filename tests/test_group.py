@@ -104,7 +104,7 @@ async def test_the_task_of_a_job_leaves_the_group_however_the_job_ends(how: str)
             await stubborn.started.wait()
             handle.cancel()
             await handle.wait()
-            assert len(pool._crew._group.members) == 1
+            assert len(pool._crew.supervisor.group.members) == 1
             await stubborn.release()
         await turns()
-        assert not pool._crew._group.members
+        assert not pool._crew.supervisor.group.members

@@ -139,6 +139,10 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "max_strays": None,
         "name": "pool",
         "observers": (),
+        "meter_provider": None,
+        "tracer_provider": None,
+        "trace": "auto",
+        "time_in_queue_histogram": False,
     }
 
 

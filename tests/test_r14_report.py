@@ -308,7 +308,7 @@ async def test_the_text_of_a_report_is_a_sum_that_is_right() -> None:
 async def test_the_report_is_logged_as_information_when_all_jobs_ended_by_themselves(caplog: pytest.LogCaptureFixture) -> None:
     async with WorkerPool() as pool:
         await pool.run(echo, 1)
-    (record,) = [record for record in caplog.records if record.name == "weirpool.pool"]
+    (record,) = [record for record in caplog.records if vars(record).get("event") == "weirpool.pool.closed"]
     assert record.levelno == logging.INFO
     assert record.getMessage() == str(pool.report)
 
@@ -318,7 +318,7 @@ async def test_the_report_is_logged_once_as_a_warning_when_jobs_had_to_be_cancel
     async with WorkerPool(shutdown_timeout=0.1, cancel_grace=0.05) as pool:
         await pool.submit(sleep, FOREVER)
         await asyncio.gather(pool.aclose(), pool.aclose())
-    (record,) = [record for record in caplog.records if record.name == "weirpool.pool"]
+    (record,) = [record for record in caplog.records if vars(record).get("event") == "weirpool.pool.closed"]
     assert record.levelno == logging.WARNING
     assert record.getMessage() == str(pool.report)
 

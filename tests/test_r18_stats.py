@@ -94,6 +94,9 @@ async def test_the_statistics_say_what_is_going_on_at_this_instant() -> None:
         with pytest.raises(PoolOverloaded):
             pool.submit_nowait(echo, 1)
         stats = pool.stats()
+        assert stats.run_time is not None
+        assert stats.time_in_queue is not None
+        assert stats.run_time.count == stats.time_in_queue.count == 3
         assert stats == PoolStats(
             name="pool",
             state=PoolState.OPEN,
@@ -116,6 +119,8 @@ async def test_the_statistics_say_what_is_going_on_at_this_instant() -> None:
             coalesced=0,
             waiting=3,
             refused=refusals(full=1),
+            time_in_queue=stats.time_in_queue,
+            run_time=stats.run_time,
         )
         assert stats.ended == 3
         assert balanced(pool)
@@ -238,12 +243,83 @@ async def test_the_repr_of_a_handle_tells_the_jobs_name_and_state() -> None:
         assert repr(handle) == "<JobHandle delivery-7 succeeded>"
 
 
+@pytest.mark.complains
+async def test_in_a_notebook_the_statistics_are_a_table_and_names_are_only_text() -> None:
+    stubborn = Stubborn()
+    async with WorkerPool(max_workers=2, cancel_grace=0.01, name="<script>alert(1)</script>") as pool:
+        await (await pool.submit(stubborn, timeout=0.01)).wait()
+        pool.pause()
+        table = pool.stats()._repr_html_()
+        assert "<caption>pool &lt;script&gt;alert(1)&lt;/script&gt;</caption>" in table
+        assert "<tr><th>state</th><td>open, paused</td></tr>" in table
+        assert "<tr><th>abandoned</th><td>1</td></tr><tr><th>strays</th><td>1</td></tr>" in table
+        assert "failed" not in table
+        assert "<script>" not in table
+        pool.resume()
+        await stubborn.release()
+        await turns()
+
+
+# What runs ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_runs_is_shown_with_its_age_its_time_and_the_line_at_which_it_is() -> None:
+    gate = Gate()
+
+    async def nests() -> Any:
+        return await pool.run(gate, timeout=FOREVER)
+
+    async with WorkerPool(max_workers=2) as pool:
+        assert pool.running() == ()
+        await pool.submit(nests, name="above")
+        await asyncio.sleep(0.1)
+        await pool.submit(sleep, 0.5, timeout=FOREVER, name="asleep")
+        await turns()
+        above, child, asleep = pool.running()
+        assert (above.id, above.name, above.time_left, above.lending, above.ending) == (1, "above", None, True, None)
+        assert above.running_for == pytest.approx(0.1, abs=0.05)
+        assert child.time_left == pytest.approx(FOREVER - 0.1, abs=0.05)
+        assert (asleep.name, asleep.lending) == ("asleep", False)
+        assert asleep.stack[-1].endswith("await asyncio.sleep(seconds)")
+        assert str(asleep).startswith("asleep (running for ")
+        assert "s left) at " in str(asleep)
+        gate.open()
+    assert pool.running() == ()
+    assert WorkerPool().running() == ()
+
+
+@pytest.mark.complains
+async def test_what_is_being_ended_says_why() -> None:
+    stubborn = Stubborn()
+    async with WorkerPool(cancel_grace=0.1) as pool:
+        for options in ({}, {"timeout": 0.05}):
+            handle = await pool.submit(stubborn, **options)  # type: ignore[arg-type]
+            await turns()
+            if not options:
+                handle.cancel()
+        await asyncio.sleep(0.07)
+        assert [job.ending for job in pool.running()] == ["cancel", "deadline"]
+        await asyncio.sleep(0.2)
+        assert pool.running() == ()
+        assert pool.stats().strays == 2
+        await stubborn.release()
+        await turns()
+
+
+@pytest.mark.realtime
+async def test_what_runs_is_shown_on_the_loop_only() -> None:
+    async with WorkerPool() as pool:
+        with pytest.raises(RuntimeError, match=r"^WorkerPool.running\(\) was called from"):
+            await asyncio.to_thread(pool.running)
+
+
 # What they cost -------------------------------------------------------------------------------------------------------
 
 
 async def test_statistics_cost_the_same_whatever_the_pool_is_doing() -> None:
     gate = Gate()
     async with WorkerPool(max_workers=200, queue_size=500) as pool:
+        await pool.run(echo, 1)
         idle = operations(pool.stats)
         for _ in range(700):
             pool.submit_nowait(gate)
@@ -259,10 +335,10 @@ async def test_statistics_cost_the_same_whatever_the_pool_is_doing() -> None:
         await asyncio.gather(*waiting)
         while pool.stats().running:
             await asyncio.sleep(0)
-        assert pool.stats().succeeded == 800
+        assert pool.stats().succeeded == 801
         assert operations(pool.stats) == idle
     assert operations(pool.stats) == idle
-    assert 0 < idle < 200
+    assert 0 < idle < 400
 
 
 async def test_submitting_to_a_full_queue_and_to_an_empty_one_cost_the_same() -> None:
@@ -391,3 +467,8 @@ async def test_an_idle_pool_wakes_nothing(monkeypatch: pytest.MonkeyPatch) -> No
         await turns()
         assert await iterations_of_a_day() == without, "with a job that waits for something"
         gate.open()
+
+
+async def test_the_hot_objects_have_few_enough_attributes_for_python_to_share_their_keys() -> None:
+    async with WorkerPool(max_workers=1) as pool:
+        assert max(len(vars(thing)) for thing in (pool, pool._crew, pool._admission)) <= 29

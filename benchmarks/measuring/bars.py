@@ -18,6 +18,7 @@ __all__ = [
     "GUARD",
     "OVERLOAD_P99",
     "ROUND_TRIP",
+    "TELEMETRY",
     "Bar",
     "Verdict",
     "judge",
@@ -30,6 +31,7 @@ FLOOD = "with a deadline"
 FORGET = "handles dropped"
 GOODPUT = "goodput in the burst"
 OVERLOAD_P99 = "p99 in the burst"
+TELEMETRY = "round trip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,9 @@ BARS = (
     Bar(
         "overload", "p99 of Adaptive + CoDel, against the unloaded one", OVERLOAD_P99, "Adaptive + CoDel", "unloaded", 3.0, 2.0
     ),
+    Bar("telemetry", "OpenTelemetry without an SDK, against none", TELEMETRY, "no SDK", "no telemetry", 1.02, 1.0),
+    Bar("telemetry", "metrics, against one record by hand", TELEMETRY, "metrics", "a record by hand", 1.05, 1.0),
+    Bar("telemetry", "traces, against a span by hand", TELEMETRY, "traces", "a span by hand", 1.15, 1.0),
     Bar("idle", "wake-ups of an idle pool, per second", "idle pool", "weirpool", None, 0, 0),
     Bar("start", "import, against that of what it is built on", "import", "weirpool", "foundation", 1.3, 1.15),
 )

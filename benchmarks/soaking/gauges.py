@@ -159,13 +159,12 @@ class Pulse(Lateness):
 
 
 class Noise(logging.Handler):
-    """Count what weirpool logs by kind; whatever else is logged, warned of or raised in nowhere is a mistake."""
+    """Count what weirpool logs by event; whatever else is logged, warned of or raised in nowhere is a mistake."""
 
-    KINDS = {  # noqa: RUF012
-        "job %r of pool %r failed and nobody asked why": "forgotten",
-        "job %r of pool %r ignores its cancellation": "abandoned",
-        "%s": "closed",
-    }
+    EVENTS = frozenset(
+        f"weirpool.{event}"
+        for event in ("pool.opened", "pool.closed", "pool.resized", "submission.refused", "job.failed", "job.abandoned")
+    )
 
     def __init__(self, mistakes: Mistakes) -> None:
         super().__init__(logging.INFO)
@@ -182,8 +181,8 @@ class Noise(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count a record."""
-        kind = next((kind for start, kind in self.KINDS.items() if str(record.msg).startswith(start)), None)
-        if kind is None or not record.name.startswith("weirpool."):
-            self._mistakes.note("log record", record.getMessage())
+        event = str(getattr(record, "event", None))
+        if event in self.EVENTS:
+            self.counts[event] += 1
         else:
-            self.counts[kind] += 1
+            self._mistakes.note("log record", record.getMessage())

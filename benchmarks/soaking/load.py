@@ -324,9 +324,9 @@ def _judge(world: World, stops: int, jobs: int, before: Counter[str], loop: str,
         world.mistakes.bar(),
         exactly("cancellations seen by callers, of those sent", sum(actor.seen for actor in world.actors), sent),
         _stops(stops, loop),
-        exactly("unseen failures logged", world.noise.counts["forgotten"], world.totals["forgotten"]),
-        exactly("abandoned jobs logged", world.noise.counts["abandoned"], world.totals["abandoned"]),
-        exactly("reports logged", world.noise.counts["closed"], world.pools),
+        exactly("unseen failures logged", world.noise.counts["weirpool.job.failed"], world.totals["forgotten"]),
+        exactly("abandoned jobs logged", world.noise.counts["weirpool.job.abandoned"], world.totals["abandoned"]),
+        exactly("reports logged", world.noise.counts["weirpool.pool.closed"], world.pools),
         # Of a run too short for that, all that can be said is that the growth may be noise.
         at_most("growth of memory after warm-up", slope * 1e6, SLOPE, "MiB per million jobs")
         if jobs >= 2e6

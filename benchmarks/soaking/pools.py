@@ -241,7 +241,7 @@ def soak(pools: int, seed: int, loop: str) -> Result:
     blocks, _ = samples.grown("blocks", 0.1)
     unsure = street.lives["opening_cancelled"] + street.lives["block_cancelled"]
     opened = street.lives.total() - street.lives["never_entered"] - unsure
-    reports = street.noise.counts["closed"]
+    reports = street.noise.counts["weirpool.pool.closed"]
     figures = {
         "pools": street.lives.total(),
         "jobs": street.jobs,

@@ -188,7 +188,7 @@ def soak(rounds: int, stall: float, seed: int, loop: str) -> Result:
         yard.mistakes.bar(),
         at_most("latest closing, over its bound and the stall", yard.over, _SLACK, "s"),
         exactly("co-operative jobs that could clean up", yard.cleaned, yard.cooperative),
-        exactly("reports logged", yard.noise.counts["closed"], rounds * _POOLS),
-        exactly("abandoned jobs logged", yard.noise.counts["abandoned"], yard.ends["abandoned"]),
+        exactly("reports logged", yard.noise.counts["weirpool.pool.closed"], rounds * _POOLS),
+        exactly("abandoned jobs logged", yard.noise.counts["weirpool.job.abandoned"], yard.ends["abandoned"]),
     ]
     return Result("stall", figures, bars)

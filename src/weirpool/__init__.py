@@ -7,23 +7,25 @@ A map of the source, bottom to top; a module imports only from floors below its 
 
     _show                           how a user's thing is shown, which may be a trap
     _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs,
-    _exits                          and whom KeyboardInterrupt and SystemExit are for
+    _exits  _logs                   whom KeyboardInterrupt and SystemExit are for, and what log records have in common
     _lifecycle                      law: the states, the legal moves, the books
     policies  _ticket               public: scaling, overload, retry; what only some jobs have
     _lending  _circles              places that jobs lend while they wait for a pool; jobs that would wait for ever
     _run  _failure                  facts: the record of a run; the exception that somebody has to see
     _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
     _job  _events                   the record of a job, which is that handle; what an observer hears
+    _telemetry                      the seam to whoever exports
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
     _group  _lanes                  the task group that jobs leave by themselves, the order of priorities and keys,
     _window  _overload  _asking     what policies are told, and what they say
+    _timings                        how long jobs have waited and run of late
     _settings                       what a pool is asked to be
-    _runner                         runs one job in a task of its own
+    _runner  _supervisor            runs one job in a task of its own; the task that all of these belong to
     _crew  _steering                the places: who runs, who is next; what holds them
     _admission  _retry              the way in; jobs that are tried again
     _closing  _scaler               the way out; more and fewer places
     _pool                           WorkerPool
-    events                          public: event records and Observer
+    events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
     cli  demo                       the command line
 """
 
@@ -33,18 +35,20 @@ from ._errors import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverlo
 from ._handle import JobHandle, current_job, remaining
 from ._lifecycle import JobState, PoolState
 from ._pool import WorkerPool
-from ._snapshot import PoolStats, ShutdownReport
+from ._snapshot import Percentiles, PoolStats, RunningJob, ShutdownReport
 
 __all__ = [
     "JobCancelled",
     "JobHandle",
     "JobState",
     "JobTimeout",
+    "Percentiles",
     "PoolClosed",
     "PoolError",
     "PoolOverloaded",
     "PoolState",
     "PoolStats",
+    "RunningJob",
     "ShutdownReport",
     "WorkerPool",
     "current_job",

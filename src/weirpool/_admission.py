@@ -8,8 +8,10 @@ nothing: it hands its reservation on, and leaves no trace. While anybody waits, 
 from __future__ import annotations
 
 import enum
+import logging
 import math
 from collections import OrderedDict
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,6 +20,7 @@ from ._errors import PoolClosed, PoolOverloaded
 from ._handle import cancel_and_outlast
 from ._lending import Guest, Lent, inside
 from ._lifecycle import OPEN, Ledger, PoolState
+from ._logs import Seldom, fields
 
 if TYPE_CHECKING:
     import asyncio
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from ._ticket import Key, Ticket
 
 __all__ = ["Admission"]
+
+_log = logging.getLogger("weirpool.admission")
 
 _LONGEST_RETRY = 60
 _RATE_WINDOW = 10.0
@@ -74,6 +79,7 @@ class Admission:
         self._ledger = ledger
         self._observers = observers
         self._loop = loop
+        self._seldom = Seldom(loop.time)
         self._line: OrderedDict[asyncio.Future[_Answer | Job], Job] = OrderedDict()
         self._reserved = 0
         # Two moments of the past, and how many jobs had ended by then: the completion rate is measured from the older.
@@ -377,7 +383,31 @@ class Admission:
 
     def _refuse(self, reason: OverloadReason, depth: int, limit: int, waited: float = 0.0) -> NoReturn:
         self._note_refusal(reason)
-        raise PoolOverloaded(self._name, reason, depth=depth, limit=limit, waited=waited, retry_after=self._retry_after())
+        refusal = PoolOverloaded(self._name, reason, depth=depth, limit=limit, waited=waited, retry_after=self._retry_after())
+        self._say_refused(refusal)
+        try:
+            raise refusal
+        finally:
+            del refusal  # whose traceback has this frame
+
+    def _say_refused(self, refusal: PoolOverloaded) -> None:
+        """Log a refusal; the first at once, and then only now and then, as there may be thousands in a second."""
+        if refusals := self._seldom.due():
+            with suppress(Exception):  # whatever a logging handler does, the pool has to go on
+                _log.warning(
+                    "%s (%d refused since this was last said)",
+                    str(refusal),  # who keeps records must not keep its traceback
+                    refusals,
+                    extra=fields(
+                        "submission.refused",
+                        self._name,
+                        reason=refusal.reason,
+                        depth=refusal.depth,
+                        limit=refusal.limit,
+                        retry_after=refusal.retry_after,
+                        refusals=refusals,
+                    ),
+                )
 
     def _note_refusal(self, reason: str) -> None:
         self._ledger.refused[reason] += 1

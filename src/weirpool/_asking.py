@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from ._errors import is_a
 from ._exits import raise_in_loop
+from ._logs import fields
 
 if TYPE_CHECKING:
     import asyncio
@@ -55,7 +56,10 @@ class Asking(Generic[C]):
             self.controller = None
             with suppress(Exception):  # whatever a logging handler does, the pool has to go on
                 _LOGS[self._about].exception(
-                    "the %s policy of pool %r raised, and is not asked any more", self._about, self._pool
+                    "the %s policy of pool %r raised, and is not asked any more",
+                    self._about,
+                    self._pool,
+                    extra=fields("policy.failed", self._pool, policy=self._about),
                 )
             if is_a(error, KeyboardInterrupt, SystemExit):
                 raise_in_loop(self._loop, error)

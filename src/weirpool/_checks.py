@@ -187,6 +187,27 @@ def policy(name: str, value: Any, kind: str, attributes: tuple[str, ...]) -> Any
     return value
 
 
+def provider(name: str, value: Any, method: str) -> Any:
+    """Return `value` if it looks like one of OpenTelemetry's providers, which has this method; or None."""
+    if value is not None and (isinstance(value, type) or not _answers(lambda thing: callable(getattr(thing, method)), value)):
+        raise TypeError(f"{name} must be a provider, which has {method}(), or None, got {shown(value)} ({type_name(value)})")
+    return value
+
+
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    """Return `value` if it is one of these words."""
+    if type(value) is not str or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {shown(value)}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False."""
+    if type(value) is not bool:
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return value
+
+
 def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
     """Refuse what can't be a job: anything that calling will surely not turn into an awaitable.
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from ._lending import outlast
 from ._lifecycle import OPEN, Ledger, PoolState
+from ._logs import fields
 from ._snapshot import ShutdownReport
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Closing:
         self.on_closed: Callable[[], None] | None = None
         self._name = settings.name
         self._grace = settings.cancel_grace
+        self._queue_size = settings.queue_size
         self._crew = crew
         self._admission = admission
         self._ledger = ledger
@@ -97,6 +99,14 @@ class Closing:
         """Begin to accept jobs, unless closing has begun before that."""
         if not self.begun:
             self.move(OPEN)
+            with suppress(Exception):  # whatever a logging handler does, the pool is open
+                _log.info(
+                    "pool %r opened: %d workers, %d jobs may wait",
+                    self._name,
+                    self._crew.places,
+                    self._queue_size,
+                    extra=fields("pool.opened", self._name, workers=self._crew.places, queue_size=self._queue_size),
+                )
 
     def close_intake(self) -> None:
         """Accept no more jobs, and turn away the submitters that wait."""
@@ -135,7 +145,7 @@ class Closing:
         if self._ledger.pool is not PoolState.DRAINING:
             return
         if self._ledger.unfinished == 0:
-            self._crew.hurry()
+            self._crew.supervisor.hurry()
             return
         self.move(PoolState.CANCELLING)
         if self._ledger.unfinished == 0:  # an observer has just cancelled the last of them
@@ -201,8 +211,8 @@ class Closing:
         The tasks of the last jobs may have a step to go: the supervisor's end says that they are gone. With strays it has no
         end that could be waited for.
         """
-        self._crew.stop()
-        if self.report is None and (self._crew.gone or (self._crew.strays and not self._ledger.unfinished)):
+        self._crew.supervisor.stop()
+        if self.report is None and (self._crew.supervisor.gone or (self._crew.strays and not self._ledger.unfinished)):
             self._close()
 
     def _close(self) -> None:
@@ -231,7 +241,23 @@ class Closing:
         self._wake()
         self._stop_looking()
         with suppress(Exception):  # whatever a logging handler does, the pool is closed
-            _log.log(logging.INFO if self._cancelled_at is None else logging.WARNING, "%s", self.report)
+            _log.log(
+                logging.INFO if self._cancelled_at is None else logging.WARNING,
+                "%s",
+                self.report,
+                extra=fields(
+                    "pool.closed",
+                    self._name,
+                    accepted=self.report.accepted,
+                    succeeded=self.report.succeeded,
+                    failed=self.report.failed,
+                    timed_out=self.report.timed_out,
+                    cancelled=self.report.cancelled,
+                    abandoned=self.report.abandoned,
+                    drain_seconds=self.report.drain_seconds,
+                    cancel_seconds=self.report.cancel_seconds,
+                ),
+            )
 
     def _wake(self) -> None:
         for waiter in self._waiters:
@@ -266,11 +292,13 @@ class Closing:
             self._confess("did not close in time, and is closed by force")
             try:
                 self.close_intake()
-                self._crew.stop()
+                self._crew.supervisor.stop()
                 self._close()
             finally:
                 self._wake()
 
     def _confess(self, what: str, error: BaseException | None = None) -> None:
         with suppress(Exception):  # whatever a logging handler does, the pool has to close
-            _log.critical("pool %r %s; this is a bug in weirpool", self._name, what, exc_info=error)
+            _log.critical(
+                "pool %r %s; this is a bug in weirpool", self._name, what, exc_info=error, extra=fields("pool.bug", self._name)
+            )

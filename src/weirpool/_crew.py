@@ -1,8 +1,7 @@
 """The crew: at most `places` jobs at once, each in a task of its own; whoever ends gives its place to the next in the queue.
 
 A worker is a place, not a resident task. A place that nobody holds costs nothing, so a crew of 10,000 is as cheap as one
-of 10 until it is used. The tasks belong to a TaskGroup that a supervisor task owns: the task that enters a pool may end, or
-be another than the one that closes it, and a TaskGroup must not care.
+of 10 until it is used.
 """
 
 from __future__ import annotations
@@ -20,15 +19,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from . import _stack
 from ._errors import PoolOverloaded
 from ._failure import Failure
-from ._group import JobGroup
 from ._job import Job, Outcome
 from ._lending import Lending, Loan
 from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, TIMED_OUT, JobState, Ledger
+from ._logs import Seldom, fields
 from ._run import Cause, Run
 from ._runner import look_after, makes_plain_tasks, run_job, unmade
 from ._show import function_name
-from ._snapshot import Stray
+from ._snapshot import RunningJob, Stray
 from ._steering import Steering
+from ._supervisor import Supervisor, cancel
+from ._timings import Timings
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
     from ._overload import Overload
     from ._queue import JobQueue
     from ._settings import Settings
+    from ._telemetry import Telemetry
 
 __all__ = ["Crew"]
 
 _log = logging.getLogger("weirpool.job")
+_scaler_log = logging.getLogger("weirpool.scaler")
 
 _A_MOMENT = 0.001  # seconds
 _MOMENTS = 10 * _A_MOMENT
@@ -57,6 +60,8 @@ class Abandoned(NamedTuple):
 
 class Crew:
     """Run the jobs of one pool.
+
+    It has 29 attributes at most: with more, CPython 3.12 and 3.13 look each up in a slower way (2 % of a short job).
 
     Args:
         settings: what the pool is asked to be.
@@ -88,7 +93,7 @@ class Crew:
         self.on_idle: Callable[[], None] | None = None
         self.on_crowd: Callable[[int], None] | None = None  # a job has to wait, or so many that are nowhere yet
         self.overload: Overload | None = None
-        self.steering = Steering(ledger, settings.max_strays)
+        self.steering = Steering(ledger, settings.max_strays, Seldom(loop.time))
         self._awaited = self.steering.awaited
         self._grace = settings.cancel_grace
         self._queue = queue
@@ -96,91 +101,23 @@ class Crew:
         self._observers = observers
         self.lending = Lending(self, ledger, settings.max_lending)
         self._back = self.lending.back
+        self.timings = Timings(loop.time)
+        self.telemetry: Telemetry | None = None
         self._said: str | None = None
         self._direct: bool | None = makes_plain_tasks(loop)
         """Whether tasks are made by `asyncio.Task`; None: somebody wraps their coroutines, without a task factory."""
-        self._stopping: asyncio.Future[None] = loop.create_future()
-        self._group = JobGroup()
-        self._enter, self.leave = self._group.enter, self._group.leave
-        self._runs = self._group.members  # in order of start; those that have ended have no job any more
+        self.supervisor = Supervisor(settings.name, loop)
+        group = self.supervisor.group
+        self._enter, self.leave = group.enter, group.leave
+        self._runs = group.members  # in order of start; those that have ended have no job any more
         self.watch = Watch(loop, self._runs, self._overdue)
-        self._supervisor: asyncio.Task[None] | None = None
-
-    # The supervisor -----------------------------------------------------------------------------------------------------
-
-    def open(
-        self,
-        on_open: Callable[[], None],
-        on_cancel: Callable[[], None],
-        on_end: Callable[[asyncio.Task[None]], None],
-    ) -> asyncio.Future[None]:
-        """Start the supervisor, the task that owns the tasks of all jobs until `stop()` and the end of the last of them.
-
-        It gets an empty context: what is in the context of whoever opens the pool must not live as long as the pool.
-
-        Args:
-            on_open: called once jobs can be started.
-            on_cancel: called if somebody else (the end of `asyncio.run`) cancels the supervisor.
-            on_end: called when the supervisor has ended.
-
-        Returns:
-            A future that is done when `on_open` has been called, or the supervisor has ended without getting that far.
-        """
-        ready: asyncio.Future[None] = self.loop.create_future()
-
-        def ended(task: asyncio.Task[None]) -> None:
-            supervision.close()  # if a wrapper of somebody's task factory was cancelled before it came to it
-            _release(ready)
-            on_end(task)
-
-        def opened() -> None:
-            on_open()
-            _release(ready)
-
-        supervision = self._supervise(opened, on_cancel)
-        try:
-            task = self._supervisor = self.loop.create_task(supervision, name=f"weirpool:{self.name}", context=Context())
-            task.add_done_callback(ended, context=Context())
-        except BaseException:  # somebody's task factory failed
-            supervision.close()
-            raise
-        return ready
-
-    async def _supervise(self, on_open: Callable[[], None], on_cancel: Callable[[], None]) -> None:
-        try:
-            async with self._group:
-                on_open()
-                try:
-                    await self._stopping
-                except asyncio.CancelledError:
-                    # Passed on to the group, it would cancel every job again, in the midst of its cleanup.
-                    on_cancel()
-        except asyncio.CancelledError:
-            return  # cancelled twice: this is the outermost frame of the pool's own task, there is nobody to pass it on to
-
-    @property
-    def gone(self) -> bool:
-        """Whether the supervisor has ended: no task of the pool is left."""
-        return self._supervisor is None or self._supervisor.done()
-
-    def stop(self) -> None:
-        """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
-        _release(self._stopping)
-
-    def hurry(self) -> None:
-        """Cancel the tasks that are left although their jobs have ended: what a task factory has put around these goes on.
-
-        Of strays there are none: with these, nothing is waited for.
-        """
-        for task in tuple(self._runs):
-            _cancel(task)
 
     def stop_when_idle(self) -> None:
         """Let the supervisor go once nothing is queued or running: the pool was dropped, and nobody will close it."""
         if self.on_idle is None:  # else somebody has begun to close it
-            self.on_idle = self.stop
+            self.on_idle = self.supervisor.stop
             if not self._ledger.unfinished:
-                self.stop()
+                self.supervisor.stop()
             elif self.steering.paused:
                 self.loop.call_soon(self.resume, context=Context())  # not in the midst of whatever a finalizer interrupts
 
@@ -194,10 +131,26 @@ class Crew:
             more = self._set_limit()
             if self._observers is not None:
                 self._observers.pool_resized(was, places, reason)
+            self._say_resized(was, reason)
             if more or self._back:
                 self.place_freed()
             elif self._awaited:
                 self.steering.look()
+
+    def _say_resized(self, was: int, reason: str) -> None:
+        """Log a change; those that a policy makes only now and then, as it may make one for each job."""
+        changes = 1 if reason == "resize" else self.steering.resized.due()
+        if changes:
+            with suppress(Exception):  # whatever a logging handler does, the pool has to go on
+                _scaler_log.info(
+                    "pool %r has %d workers, instead of %d before the last of %d changes: %s",
+                    self.name,
+                    self.places,
+                    was,
+                    changes,
+                    reason,
+                    extra=fields("pool.resized", self.name, was=was, now=self.places, reason=reason, changes=changes),
+                )
 
     def shed_by(self, overload: Overload) -> None:
         """Have an overload policy say what is refused, dropped and shed."""
@@ -250,7 +203,7 @@ class Crew:
         if self.on_crowd is not None and self._ledger.running >= self.places and self._queue.ready:
             self.on_crowd(0)
 
-    def begin(self, job: Job, loan: Loan | None = None) -> Run | None:
+    def begin(self, job: Job, loan: Loan | None = None) -> Run | None:  # noqa: C901  # the hot path, in one piece
         """Start a job, which holds a place in the books already, in a task of its own; None if that can't be made."""
         end: tuple[JobState, Outcome] | None = None
         loop, name = self.loop, job.label
@@ -261,6 +214,8 @@ class Crew:
             if said is None or said is not self._said:
                 said = self._said = function_name(fn)
             name = job.label = f"{said}#{job.number}"
+        if self.telemetry is not None and self.telemetry.tracing:
+            self.telemetry.starting(job)
         plain = self._direct is not None and loop.get_task_factory() is None
         run = Run.of(job)
         run.loan = loan
@@ -356,6 +311,13 @@ class Crew:
     def settle(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a running job, free its place and give the place to the next."""
         run = job.run
+        assert run is not None
+        timings = self.timings
+        timings.skip -= 1
+        if not timings.skip:
+            timings.note(job.accepted_at, run.started_at)
+        if self.telemetry is not None:
+            self.telemetry.ended(job, run, state, outcome, self.loop.time())
         job.end(state, outcome, self._ledger)
         if job.ticket is not None:
             self._queue.ended(job, ran=True)
@@ -382,7 +344,7 @@ class Crew:
 
     def fail(self, task: asyncio.Task[None]) -> None:
         """Have the task group told of a task that a bug keeps from settling its job, which ends the pool."""
-        self._group.keep(task)
+        self.supervisor.group.keep(task)
 
     def ended_late(self, job: Job) -> None:
         """Note that an abandoned job's task has ended, at last."""
@@ -397,6 +359,8 @@ class Crew:
 
     def _finish(self, job: Job, state: JobState, outcome: Outcome) -> None:
         """End a job that has been taken from the queue and not been started, and say so."""
+        if self.telemetry is not None:
+            self.telemetry.ended(job, None, state, outcome, self.loop.time())
         job.end(state, outcome, self._ledger)
         if job.ticket is not None:
             self._queue.ended(job, ran=True)
@@ -431,16 +395,8 @@ class Crew:
         # One cancellation per job: neither a second request nor the deadline must hit it again while it cleans up.
         if run.cause is None and not run.late:
             self._doom(run, reason)
-            if reason == "cancel" or not self._told(task):
-                _cancel(task)
-
-    def _told(self, task: asyncio.Task[None]) -> bool:
-        """Say whether the end of `asyncio.run`, which cancels every task there is, has cancelled a job's: once is enough.
-
-        The supervisor is cancelled by nobody else. That a job's task has been cancelled says nothing by itself: a job may have
-        swallowed a cancellation of its own, long ago.
-        """
-        return bool(task.cancelling() and self._supervisor is not None and self._supervisor.cancelling())
+            if reason == "cancel" or not self.supervisor.told(task):
+                cancel(task)
 
     def cancel_all(self, reason: Literal["cancel", "shutdown"]) -> None:
         """Cancel what is queued, then what runs."""
@@ -480,9 +436,31 @@ class Crew:
             if run is not None and (task := run.task) is not None and not task.done():
                 alive = True
                 self.strays[job] = Abandoned(task, "shutdown", run.started_at)
-                _cancel(task)
+                cancel(task)
             job.end(ABANDONED if alive else CANCELLED, job.cancelled("shutdown", abandoned=alive), self._ledger)
         job.owner = None
+
+    def ages(self) -> list[float]:
+        """Return for how long the jobs have been running that run, in seconds; another thread may ask."""
+        now = self.loop.time()
+        return [now - run.started_at for run in tuple(self._runs.values()) if run.job is not None]
+
+    def running(self) -> tuple[RunningJob, ...]:
+        """Return how the jobs are doing that run, in the order in which they started."""
+        now = self.loop.time()
+        return tuple(
+            RunningJob(
+                id=run.job.number,
+                name=run.job.name,
+                running_for=now - run.started_at,
+                time_left=None if run.due is None else max(0.0, run.due - now),
+                lending=run.loan is not None and run.loan.out,
+                ending=run.cause.reason if run.cause is not None else "deadline" if run.late else None,
+                stack=_stack.where(run.task),
+            )
+            for run in tuple(self._runs.values())
+            if run.job is not None and run.task is not None
+        )
 
     def survey(self) -> tuple[Stray, ...]:
         """Name the abandoned jobs that still run, and where they hang."""
@@ -523,7 +501,7 @@ class Crew:
             task = run.task
             assert task is not None
             if cause.reason == "shutdown" and not task.cancelling():  # it was for a scope inside the job
-                _cancel(task)
+                cancel(task)
             self.watch.running(run, self.loop.time() + cause.spare)
             cause.spare = 0.0
         else:
@@ -567,7 +545,7 @@ class Crew:
             outcome.seen = True  # it is logged here
         else:
             if run.cause is None:  # a bug has kept it from being told
-                _cancel(task)
+                cancel(task)
             reason = run.cause.reason if run.cause else "shutdown"
             outcome = job.cancelled(reason, abandoned=True)
         self.strays[job] = Abandoned(task, reason, run.started_at)
@@ -584,26 +562,9 @@ class Crew:
                 self.name,
                 stray.reason,
                 "\n  ".join(stray.stack) or "an unknown place",
+                extra=fields("job.abandoned", self.name, job=job.name, job_id=job.number, reason=stray.reason),
             )
 
     def _stray(self, job: Job) -> Stray:
         task, reason, since = self.strays[job]
         return Stray(job.number, job.name, reason, self.loop.time() - since, _stack.where(task))
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task, if that can be done: what it waits for is cancelled first, and that may raise.
-
-    It does if the task waits for a thousand nested `asyncio.gather`s, or for an awaitable with a `cancel` of its own. Such a
-    job is one more that ignores its cancellation.
-    """
-    try:
-        task.cancel()
-    except Exception:
-        with suppress(Exception):  # whatever a logging handler does, the pool has to go on
-            _log.exception("task %r can't be cancelled", task.get_name())
-
-
-def _release(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from ._errors import traceback_of
+from ._logs import fields
 
 __all__ = ["Failure"]
 
@@ -38,4 +39,5 @@ class Failure:
                 self.job,
                 self.pool,
                 exc_info=(type(self.error), self.error, self.traceback),
+                extra=fields("job.failed", self.pool, job=self.job),
             )

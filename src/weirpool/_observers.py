@@ -11,6 +11,7 @@ from ._events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, Poo
 from ._exits import raise_in_loop
 from ._failure import Failure
 from ._lifecycle import SUCCEEDED
+from ._logs import fields
 
 if TYPE_CHECKING:
     import asyncio
@@ -137,6 +138,7 @@ class Observers:
                 self._pool,
                 hook,
                 exc_info=(type(error), error, traceback_of(error)),
+                extra=fields("observer.dropped", self._pool, observer=type(observer).__qualname__, hook=hook),
             )
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from . import _checks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
     from ._events import Observer
     from .policies import OverloadPolicy, ScalingPolicy
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "TraceMode"]
+
+TraceMode = Literal["auto", "parent", "link", "off"]
 
 _MOST_WORKERS = 1_000_000
 
@@ -37,6 +42,10 @@ class Settings:
     max_strays: int
     name: str
     observers: tuple[Observer, ...]
+    meter_provider: MeterProvider | None
+    tracer_provider: TracerProvider | None
+    trace: TraceMode
+    time_in_queue_histogram: bool
 
     @classmethod
     def checked(
@@ -57,6 +66,10 @@ class Settings:
         max_strays: int | None,
         name: str,
         observers: Sequence[Observer],
+        meter_provider: MeterProvider | None,
+        tracer_provider: TracerProvider | None,
+        trace: TraceMode,
+        time_in_queue_histogram: bool,
     ) -> Settings:
         """Check what was given, and fill in what was not.
 
@@ -105,6 +118,10 @@ class Settings:
             max_strays=max_workers if max_strays is None else max_strays,
             name=_checks.label("name", name),
             observers=() if type(observers) is tuple and not observers else _observers(observers),
+            meter_provider=_checks.provider("meter_provider", meter_provider, "get_meter"),
+            tracer_provider=_checks.provider("tracer_provider", tracer_provider, "get_tracer"),
+            trace=_checks.one_of("trace", trace, get_args(TraceMode)),
+            time_in_queue_histogram=_checks.flag("time_in_queue_histogram", time_in_queue_histogram),
         )
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._lifecycle import Ledger
+    from ._logs import Seldom
 
 __all__ = ["Steering"]
 
@@ -20,13 +21,15 @@ class Steering:
     Args:
         ledger: the pool's books.
         most_strays: how many abandoned jobs may still run; while there are more, no job is started.
+        resized: whether it is to be logged that a policy has changed the number of places.
     """
 
-    __slots__ = ("_ledger", "awaited", "most_strays", "paused")
+    __slots__ = ("_ledger", "awaited", "most_strays", "paused", "resized")
 
-    def __init__(self, ledger: Ledger, most_strays: int) -> None:
+    def __init__(self, ledger: Ledger, most_strays: int, resized: Seldom) -> None:
         self._ledger = ledger
         self.most_strays = most_strays
+        self.resized = resized
         self.paused = False
         self.awaited: dict[asyncio.Future[None], Callable[[], bool]] = {}
 

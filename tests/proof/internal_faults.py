@@ -44,7 +44,7 @@ EXEMPT = {
     "Crew.begin: self.spawning = True": "the coroutine, closed because of that, takes it for the end of its job",
     "Crew.begin: self.spawning = False": "the tasks of new jobs go round in circles while it is True",
     "Job.end: self.owner = self.run = None": "who awaits the job already is told, but who does so later hangs",
-    "Crew.open: return ready": "entering fails as if there were no supervisor yet, but there is",
+    "Supervisor.open: return ready": "entering fails as if there were no supervisor yet, but there is",
 }
 """Lines after whose failure not all of that holds, and what goes wrong then.
 

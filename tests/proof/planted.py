@@ -210,6 +210,6 @@ BUGS = (
     Bug(
         "a job that has swallowed a cancellation of its own is never told that the pool closes",
         _crew,
-        (('reason == "cancel" or not self._told(task)', 'reason == "cancel" or not task.cancelling()'),),
+        (('reason == "cancel" or not self.supervisor.told(task)', 'reason == "cancel" or not task.cancelling()'),),
     ),
 )

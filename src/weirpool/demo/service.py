@@ -117,7 +117,8 @@ async def _tell(pool: WorkerPool) -> None:
 def plain(stats: PoolStats) -> dict[str, Any]:
     """Return the pool's statistics as what JSON has."""
     values = {field.name: getattr(stats, field.name) for field in dataclasses.fields(stats)}
-    return values | {"state": stats.state.value, "refused": dict(stats.refused)}
+    times = {name: values[name] and dataclasses.asdict(values[name]) for name in ("time_in_queue", "run_time")}
+    return values | times | {"state": stats.state.value, "refused": dict(stats.refused)}
 
 
 class Server(uvicorn.Server):

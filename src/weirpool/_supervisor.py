@@ -1,0 +1,135 @@
+"""The supervisor: the task that owns the task group to which the tasks of a pool's jobs belong.
+
+The task that enters a pool may end, or be another than the one that closes it, and a TaskGroup must not care.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from ._group import JobGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Supervisor", "cancel"]
+
+_log = logging.getLogger("weirpool.job")
+
+
+class Supervisor:
+    """Own the tasks of one pool's jobs.
+
+    Args:
+        name: the pool's name.
+        loop: the pool's event loop.
+
+    Attributes:
+        group: the task group.
+    """
+
+    __slots__ = ("_loop", "_name", "_stopping", "_task", "group")
+
+    def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._name = name
+        self._loop = loop
+        self.group = JobGroup()
+        self._stopping: asyncio.Future[None] = loop.create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    def open(
+        self,
+        on_open: Callable[[], None],
+        on_cancel: Callable[[], None],
+        on_end: Callable[[asyncio.Task[None]], None],
+    ) -> asyncio.Future[None]:
+        """Start the supervisor, the task that owns the tasks of all jobs until `stop()` and the end of the last of them.
+
+        It gets an empty context: what is in the context of whoever opens the pool must not live as long as the pool.
+
+        Args:
+            on_open: called once jobs can be started.
+            on_cancel: called if somebody else (the end of `asyncio.run`) cancels the supervisor.
+            on_end: called when the supervisor has ended.
+
+        Returns:
+            A future that is done when `on_open` has been called, or the supervisor has ended without getting that far.
+        """
+        ready: asyncio.Future[None] = self._loop.create_future()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            supervision.close()  # if a wrapper of somebody's task factory was cancelled before it came to it
+            _release(ready)
+            on_end(task)
+
+        def opened() -> None:
+            on_open()
+            _release(ready)
+
+        supervision = self._supervise(opened, on_cancel)
+        try:
+            task = self._task = self._loop.create_task(supervision, name=f"weirpool:{self._name}", context=Context())
+            task.add_done_callback(ended, context=Context())
+        except BaseException:  # somebody's task factory failed
+            supervision.close()
+            raise
+        return ready
+
+    async def _supervise(self, on_open: Callable[[], None], on_cancel: Callable[[], None]) -> None:
+        try:
+            async with self.group:
+                on_open()
+                try:
+                    await self._stopping
+                except asyncio.CancelledError:
+                    # Passed on to the group, it would cancel every job again, in the midst of its cleanup.
+                    on_cancel()
+        except asyncio.CancelledError:
+            return  # cancelled twice: this is the outermost frame of the pool's own task, there is nobody to pass it on to
+
+    @property
+    def gone(self) -> bool:
+        """Whether the supervisor has ended: no task of the pool is left."""
+        return self._task is None or self._task.done()
+
+    def stop(self) -> None:
+        """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
+        _release(self._stopping)
+
+    def hurry(self) -> None:
+        """Cancel the tasks that are left although their jobs have ended: what a task factory has put around these goes on.
+
+        Of strays there are none: with these, nothing is waited for.
+        """
+        for task in tuple(self.group.members):
+            cancel(task)
+
+    def told(self, task: asyncio.Task[None]) -> bool:
+        """Say whether the end of `asyncio.run`, which cancels every task there is, has cancelled a job's: once is enough.
+
+        The supervisor is cancelled by nobody else. That a job's task has been cancelled says nothing by itself: a job may have
+        swallowed a cancellation of its own, long ago.
+        """
+        return bool(task.cancelling() and self._task is not None and self._task.cancelling())
+
+
+def cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task, if that can be done: what it waits for is cancelled first, and that may raise.
+
+    It does if the task waits for a thousand nested `asyncio.gather`s, or for an awaitable with a `cancel` of its own. Such a
+    job is one more that ignores its cancellation.
+    """
+    try:
+        task.cancel()
+    except Exception:
+        with suppress(Exception):  # whatever a logging handler does, the pool has to go on
+            _log.exception("task %r can't be cancelled", task.get_name(), extra={"event": "weirpool.job.uncancellable"})
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

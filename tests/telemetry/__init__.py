@@ -1,0 +1,1 @@
+"""What pools export, as it arrives in OpenTelemetry's in-memory exporters."""

@@ -1,0 +1,297 @@
+"""Metrics: what arrives at the SDK adds up to the pools' books, under the names, units and attributes that are documented."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import re
+import subprocess
+import sys
+import threading
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.trace import NoOpTracerProvider
+
+from tests.support import FOREVER, Gate, Stubborn, balanced, echo, fail, sleep, turns
+from weirpool import JobTimeout, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool.telemetry import _otel as otel
+
+from .support import Meters, Traces
+
+HISTOGRAMS = {"weirpool.job.duration": "s", "weirpool.job.time_in_queue": "s"}
+
+
+@pytest.fixture
+def meters() -> Meters:
+    return Meters()
+
+
+# What is exported --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.complains
+async def test_the_exported_counts_add_up_to_the_books(meters: Meters) -> None:
+    stubborn = Stubborn()
+    async with WorkerPool(
+        max_workers=3, queue_size=3, submit_timeout=0, cancel_grace=0.05, name="a", meter_provider=meters.provider
+    ) as pool:
+        for error in (ValueError("no"), ExceptionGroup("one", [KeyError("k")])):
+            with pytest.raises(type(error)):
+                await pool.run(fail, error)
+        assert await pool.run(echo, 1) == 1
+        with pytest.raises(JobTimeout):
+            await pool.run(sleep, FOREVER, timeout=0.01)
+        with pytest.raises(JobTimeout):
+            await pool.run(stubborn, timeout=0.01)
+        gate = Gate()
+        jobs = [await pool.submit(gate) for _ in range(6)]
+        jobs[5].cancel()
+        await pool.submit(gate)
+        with pytest.raises(PoolOverloaded):
+            await pool.submit(gate)
+        jobs[0].cancel()
+        await jobs[0].wait()
+
+        def value(name: str, **attributes: str) -> Any:
+            return meters.value(name, "a", **attributes)
+
+        stats = pool.stats()
+        assert value("weirpool.submissions", weirpool_submission_result="accepted") == stats.accepted == 12
+        assert value("weirpool.submissions", weirpool_submission_result="overloaded") == 1
+        ended = {attributes["weirpool.job.outcome"]: count for attributes, count in meters.points("weirpool.job.completed")}
+        assert ended == {"succeeded": 1, "failed": 2, "timed_out": 1, "abandoned": 1, "cancelled": 2}
+        active, queued = value("weirpool.job.active"), value("weirpool.queue.size")
+        assert (active, queued) == (stats.running, stats.queued) == (3, 2)
+        assert stats.accepted == sum(ended.values()) + active + queued
+        assert value("weirpool.job.abandoned") == value("weirpool.job.stray") == 1
+        ran = {
+            (attributes["weirpool.job.outcome"], attributes.get("error.type")): count
+            for attributes, count in meters.points("weirpool.job.duration")
+        }
+        assert ran == {
+            ("succeeded", None): 1,
+            ("failed", "ValueError"): 1,
+            ("failed", "KeyError"): 1,
+            ("timed_out", "timeout"): 1,
+            ("abandoned", "abandoned"): 1,
+            ("cancelled", None): 1,
+        }, "all but the one that was cancelled in the queue"
+        gate.open()
+        await stubborn.release()
+        assert balanced(pool)
+
+
+async def test_places_queue_and_limits_are_observed(meters: Meters) -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=3, queue_size=7, name="a", meter_provider=meters.provider) as pool:
+        for _ in range(2):
+            await pool.submit(gate)
+        await asyncio.sleep(0.1)
+        assert meters.value("weirpool.worker.count", "a", weirpool_worker_state="busy") == 2
+        assert meters.value("weirpool.worker.count", "a", weirpool_worker_state="idle") == 1
+        assert meters.value("weirpool.worker.limit", "a") == 3
+        assert meters.value("weirpool.queue.limit", "a") == 7
+        assert meters.value("weirpool.job.unfinished.duration", "a") == pytest.approx(0.2, abs=0.05)
+        assert meters.value("weirpool.job.unfinished.oldest", "a") == pytest.approx(0.1, abs=0.05)
+        gate.open()
+
+
+async def test_who_waits_and_who_was_turned_away_is_counted(meters: Meters) -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, name="a", meter_provider=meters.provider) as pool:
+        await pool.submit(gate)
+        waiting = [asyncio.create_task(pool.submit(gate)) for _ in range(2)]
+        await turns()
+        assert meters.value("weirpool.submission.waiting", "a") == 2
+        waiting[0].cancel()
+        await turns()
+        assert meters.value("weirpool.submissions", "a", weirpool_submission_result="cancelled") == 1
+        pool.close_intake()
+        with pytest.raises(PoolClosed):
+            await waiting[1]
+        assert meters.value("weirpool.submissions", "a", weirpool_submission_result="closed") == 1
+        gate.open()
+
+
+async def test_the_time_in_queue_is_a_histogram_if_that_is_wanted(meters: Meters) -> None:
+    for name, wanted in (("a", True), ("b", False)):
+        async with WorkerPool(
+            max_workers=1, name=name, meter_provider=meters.provider, time_in_queue_histogram=wanted
+        ) as pool:
+            for _ in range(3):
+                pool.submit_nowait(sleep, 0.02)
+    assert meters.points("weirpool.job.time_in_queue") == [({"weirpool.pool.name": "a"}, 3)]
+    (point,) = meters.metrics()["weirpool.job.time_in_queue"].data.data_points
+    assert point.explicit_bounds == otel._SHORT  # type: ignore[union-attr]
+    assert {point.explicit_bounds for point in meters.metrics()["weirpool.job.duration"].data.data_points} == {otel._LONG}  # type: ignore[union-attr]
+
+
+async def test_the_scope_says_who_exports_and_by_which_conventions(meters: Meters) -> None:
+    async with WorkerPool(meter_provider=meters.provider):
+        (scope,) = set(meters.scopes())
+    assert (scope.name, scope.version) == ("weirpool", version("weirpool"))
+    assert scope.schema_url.startswith("https://opentelemetry.io/schemas/")
+
+
+async def test_two_pools_are_both_seen_and_those_of_one_name_are_one(meters: Meters) -> None:
+    async with (
+        WorkerPool(name="a", meter_provider=meters.provider) as a,
+        WorkerPool(name="b", meter_provider=meters.provider) as b,
+        WorkerPool(name="b", meter_provider=meters.provider) as other,
+    ):
+        for pool, number in ((a, 1), (b, 2), (other, 3)):
+            for _ in range(number):
+                await pool.run(echo, 1)
+        assert meters.value("weirpool.submissions", "a", weirpool_submission_result="accepted") == 1
+        assert meters.value("weirpool.submissions", "b", weirpool_submission_result="accepted") == 5
+        assert meters.value("weirpool.worker.limit", "b") == 200
+
+
+async def test_a_pool_that_is_dropped_vanishes(meters: Meters) -> None:
+    async with WorkerPool(name="a", meter_provider=meters.provider) as pool:
+        await pool.run(echo, 1)
+    assert meters.value("weirpool.submissions", "a", weirpool_submission_result="accepted") == 1, "closed, and still there"
+    del pool
+    gc.collect()
+    assert meters.points("weirpool.submissions") == []
+
+
+async def test_another_thread_may_collect(meters: Meters) -> None:
+    async with WorkerPool(max_workers=5, meter_provider=meters.provider) as pool:
+        stop = threading.Event()
+        failed: list[BaseException] = []
+
+        def collect() -> None:
+            while not stop.is_set():
+                try:
+                    meters.metrics()
+                    pool.stats()
+                except BaseException as error:
+                    failed.append(error)
+
+        thread = threading.Thread(target=collect)
+        thread.start()
+        try:
+            await asyncio.gather(*(pool.run(echo, n) for n in range(500)))
+        finally:
+            stop.set()
+            thread.join()
+        assert not failed
+
+
+# Names --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.complains
+async def test_names_and_units_follow_the_rules_of_the_conventions(meters: Meters) -> None:
+    """https://opentelemetry.io/docs/specs/semconv/general/naming/ and .../general/metrics/."""
+    async with WorkerPool(meter_provider=meters.provider, time_in_queue_histogram=True) as pool:
+        await pool.run(echo, 1)
+        exported = meters.metrics()
+    assert set(exported) == {*HISTOGRAMS, *(observed.name for observed in otel.OBSERVED)}
+    for name, metric in exported.items():
+        assert re.fullmatch(r"weirpool(\.[a-z][a-z0-9_]*)+", name)
+        assert (metric.description or "").endswith(".")
+        assert re.fullmatch(r"s|\{[a-z]+\}", metric.unit or ""), "seconds, or what is counted, in the singular"
+        assert not re.search(r"total|seconds|_count$", name), "neither kind nor unit is in the name"
+        attributes = {key for point in metric.data.data_points for key in (point.attributes or {})}
+        assert "weirpool.pool.name" in attributes
+        assert not attributes & set(exported), "an attribute is not called as a metric"
+        assert not any(other != name and other.startswith(f"{name}.") for other in exported), "nor is a namespace"
+        for key in attributes - {"error.type"}:
+            assert re.fullmatch(r"weirpool\.[a-z]+\.[a-z_]+", key)
+
+
+# On by itself, or not at all ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("providers", [{}, {"meter_provider": NoOpMeterProvider(), "tracer_provider": NoOpTracerProvider()}])
+async def test_without_a_provider_there_is_no_telemetry(providers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    async with WorkerPool(**providers) as pool:
+        assert pool._crew.telemetry is None
+    assert metrics.get_meter_provider() is not None
+    monkeypatch.delitem(sys.modules, "opentelemetry")
+    async with WorkerPool() as pool:
+        assert pool._crew.telemetry is None
+
+
+async def test_the_applications_own_providers_are_used(monkeypatch: pytest.MonkeyPatch, meters: Meters) -> None:
+    traces = Traces()
+    monkeypatch.setattr(metrics, "get_meter_provider", lambda: meters.provider)
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: traces.provider)
+    async with WorkerPool(name="a") as pool:
+        await pool.run(echo, 1)
+        assert meters.value("weirpool.submissions", "a", weirpool_submission_result="accepted") == 1
+    assert [span.name for span in traces.spans()] == ["echo"]
+
+
+def test_importing_weirpool_and_using_it_imports_no_opentelemetry() -> None:
+    program = """
+import asyncio, sys
+from weirpool import WorkerPool
+async def main():
+    async with WorkerPool() as pool:
+        await pool.run(asyncio.sleep, 0)
+asyncio.run(main())
+assert not [name for name in sys.modules if name.startswith("opentelemetry")]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("argument", "bad", "says"),
+    [
+        ("meter_provider", 7, "must be a provider, which has get_meter(), or None"),
+        ("tracer_provider", Meters, "must be a provider, which has get_tracer(), or None"),
+        ("trace", "always", "must be one of 'auto', 'parent', 'link', 'off', got 'always'"),
+        ("trace", None, "must be one of"),
+        ("time_in_queue_histogram", 1, "must be True or False, got 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(argument: str, bad: Any, says: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(f"{argument} {says}")):
+        WorkerPool(**{argument: bad})
+
+
+# Failures of the exporter -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.complains
+async def test_an_exporter_that_raises_harms_no_job_and_is_not_asked_again(
+    meters: Meters, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = []
+
+    class Broken:
+        def record(self, *arguments: Any) -> None:
+            calls.append(arguments)
+            raise RuntimeError("no export today")
+
+    async with WorkerPool(meter_provider=meters.provider) as pool:
+        telemetry: Any = pool._crew.telemetry
+        telemetry._duration = Broken()
+        for n in range(3):
+            assert await pool.run(echo, n) == n
+    assert len(calls) == 1
+    (record,) = [record for record in caplog.records if record.name == "weirpool.telemetry"]
+    assert record.levelno == logging.ERROR
+    assert "is off from now on" in record.getMessage()
+
+
+async def test_however_many_errors_there_are_attributes_do_not_pile_up(meters: Meters) -> None:
+    async with WorkerPool(meter_provider=meters.provider) as pool:
+        for number in range(30):
+            with pytest.raises(Exception, match="x"):
+                await pool.run(fail, type(f"Error{number}", (Exception,), {})("x"))
+        telemetry: Any = pool._crew.telemetry
+        assert len(telemetry._attributes) == 37
+        telemetry._attributes.update({(None, number): {} for number in range(2000)})
+        before = len(telemetry._attributes)
+        with pytest.raises(KeyError):
+            await pool.run(fail, KeyError("x"))
+        assert len(telemetry._attributes) == before

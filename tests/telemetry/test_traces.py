@@ -1,0 +1,222 @@
+"""Traces: a span per job, where it belongs, current inside the job, and nothing of what the job is about."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from opentelemetry import baggage, context, trace
+from opentelemetry.trace import SpanKind, StatusCode
+
+from tests.support import FOREVER, Gate, Stubborn, echo, fail, sleep, turns
+from weirpool import JobCancelled, JobTimeout, WorkerPool
+
+from .support import Meters, Traces, attributes
+
+
+@pytest.fixture
+def traces() -> Traces:
+    return Traces()
+
+
+async def inner() -> Any:
+    """Return the current span's context."""
+    await asyncio.sleep(0)
+    return trace.get_current_span().get_span_context()
+
+
+async def test_a_job_that_run_awaits_is_a_child_and_current_inside(traces: Traces) -> None:
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        with traces.tracer.start_as_current_span("request") as request:
+            seen = await pool.run(inner)
+            assert trace.get_current_span() is request, "and not in the submitter's context"
+    span = traces.span("inner")
+    assert span.context == seen
+    assert span.parent == request.get_span_context()
+    assert (span.kind, span.status.status_code) == (SpanKind.INTERNAL, StatusCode.UNSET)
+    assert span.links == ()
+
+
+async def test_a_job_that_nobody_awaits_has_a_trace_of_its_own_with_a_link(traces: Traces) -> None:
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        with traces.tracer.start_as_current_span("request") as request:
+            await pool.submit(inner)
+    span = traces.span("inner")
+    assert span.parent is None
+    assert [link.context for link in span.links] == [request.get_span_context()]
+    assert span.context.trace_id != request.get_span_context().trace_id
+
+
+async def test_a_job_whose_handle_is_awaited_when_it_starts_is_a_child(traces: Traces) -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, tracer_provider=traces.provider) as pool:
+        await pool.submit(gate)
+        with traces.tracer.start_as_current_span("request") as request:
+            handle = await pool.submit(inner)
+            task = asyncio.create_task(handle.wait())
+            await turns()
+            gate.open()
+            await task
+    assert traces.span("inner").parent == request.get_span_context()
+
+
+@pytest.mark.parametrize(("mode", "child"), [("parent", True), ("link", False)])
+async def test_where_spans_belong_can_be_said(mode: Any, child: bool, traces: Traces) -> None:
+    async with WorkerPool(tracer_provider=traces.provider, trace=mode) as pool:
+        with traces.tracer.start_as_current_span("request") as request:
+            await pool.run(inner)
+            await pool.submit(echo, 1)
+    for name in ("inner", "echo"):
+        span = traces.span(name)
+        assert (span.parent == request.get_span_context()) is child
+        assert bool(span.links) is not child
+
+
+async def test_spans_can_be_turned_off(traces: Traces) -> None:
+    async with WorkerPool(tracer_provider=traces.provider, trace="off") as pool:
+        with traces.tracer.start_as_current_span("request") as request:
+            assert await pool.run(inner) == request.get_span_context(), "the submitter's, as ever"
+    assert [span.name for span in traces.spans()] == ["request"]
+
+
+async def test_a_job_without_a_submitters_span_is_a_root(traces: Traces) -> None:
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        await pool.run(echo, 1)
+        await pool.submit(inner)
+    for span in traces.spans():
+        assert (span.parent, span.links) == (None, ())
+
+
+async def test_nested_jobs_are_under_each_other_and_what_is_left_behind_is_not(traces: Traces) -> None:
+    async def outer() -> None:
+        await pool.run(inner)
+        await pool.submit(echo, 1)
+
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        await pool.run(outer)
+    span = traces.span("outer")
+    assert traces.span("inner").parent == span.context
+    assert traces.span("echo").parent is None
+    assert [link.context for link in traces.span("echo").links] == [span.context]
+
+
+async def test_baggage_reaches_the_job(traces: Traces) -> None:
+    async def look() -> object:
+        return baggage.get_baggage("tenant")
+
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        token = context.attach(baggage.set_baggage("tenant", "seven"))
+        try:
+            assert await pool.run(look) == "seven"
+            assert await (await pool.submit(look)) == "seven"
+        finally:
+            context.detach(token)
+
+
+@pytest.mark.complains
+async def test_a_span_says_what_ran_how_long_it_waited_and_how_it_ended(traces: Traces) -> None:
+    stubborn = Stubborn()
+    async with WorkerPool(max_workers=1, name="a", cancel_grace=0.02, tracer_provider=traces.provider) as pool:
+        first = await pool.submit(sleep, 0.1)
+        await pool.run(echo, 1)
+        with pytest.raises(ConnectionError):
+            await pool.run(fail, ConnectionError("secret of the customer"))
+        with pytest.raises(JobTimeout):
+            await pool.run(sleep, FOREVER, timeout=0.01, name="job of seven")
+        gate = Gate()
+        job = await pool.submit(gate)
+        await turns()
+        job.cancel()
+        with pytest.raises(JobCancelled):
+            await job
+        with pytest.raises(JobTimeout):
+            await pool.run(stubborn, timeout=0.01)
+        await stubborn.release()
+        await first
+    waited = attributes(traces.span("echo"))
+    assert waited["weirpool.job.time_in_queue"] == pytest.approx(0.1, abs=0.05)
+    assert {key: value for key, value in waited.items() if key != "weirpool.job.time_in_queue"} == {
+        "weirpool.pool.name": "a",
+        "weirpool.job.id": 2,
+        "weirpool.job.outcome": "succeeded",
+        "code.function.name": "tests.support.echo",
+    }
+    said = [
+        (span.name, attributes(span)["weirpool.job.outcome"], attributes(span).get("error.type"), span.status.status_code)
+        for span in traces.spans()
+    ]
+    assert said == [
+        ("sleep", "succeeded", None, StatusCode.UNSET),
+        ("echo", "succeeded", None, StatusCode.UNSET),
+        ("fail", "failed", "ConnectionError", StatusCode.ERROR),
+        ("sleep", "timed_out", "timeout", StatusCode.ERROR),
+        ("Gate", "cancelled", None, StatusCode.UNSET),
+        ("Stubborn", "abandoned", "abandoned", StatusCode.ERROR),
+    ]
+    for span in traces.spans():
+        assert (span.events, span.status.description) == ((), None)
+        assert "secret" not in span.to_json()
+
+
+async def test_a_job_that_never_starts_has_no_span(traces: Traces) -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, tracer_provider=traces.provider) as pool:
+        await pool.submit(gate)
+        (await pool.submit(echo, 1)).cancel()
+        gate.open()
+    assert [span.name for span in traces.spans()] == ["Gate"]
+
+
+async def test_a_job_whose_task_can_not_be_made_has_a_span_that_says_so(traces: Traces) -> None:
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
+        raise RuntimeError("no tasks today")
+
+    loop = asyncio.get_running_loop()
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        loop.set_task_factory(factory)
+        with pytest.raises(RuntimeError, match="no tasks today"):
+            await pool.run(echo, 1)
+        loop.set_task_factory(None)
+        telemetry: Any = pool._crew.telemetry
+        assert telemetry._spans == {}
+    assert attributes(traces.span("echo"))["error.type"] == "RuntimeError"
+
+
+@pytest.mark.complains
+async def test_a_tracer_that_raises_harms_no_job(traces: Traces) -> None:
+    class Broken:
+        def start_span(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("no spans today")
+
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        telemetry: Any = pool._crew.telemetry
+        telemetry._tracer = Broken()
+        assert await pool.run(echo, 1) == 1
+        assert telemetry.tracing is False
+        assert await pool.run(echo, 2) == 2
+
+
+async def test_what_is_measured_of_a_traced_job_leads_to_its_trace(traces: Traces) -> None:
+    meters = Meters()
+    async with WorkerPool(tracer_provider=traces.provider, meter_provider=meters.provider) as pool:
+        await pool.run(echo, 1)
+    (point,) = meters.metrics()["weirpool.job.duration"].data.data_points
+    (exemplar,) = point.exemplars
+    assert exemplar.trace_id == traces.span("echo").context.trace_id
+
+
+@pytest.mark.parametrize("kind", ["retry", "partial"])
+async def test_a_span_has_the_name_of_the_function_whatever_is_around_it(kind: str, traces: Traces) -> None:
+    import functools
+
+    options: dict[str, Any] = {}
+    job: Any = functools.partial(echo, 1)
+    if kind == "retry":
+        pytest.importorskip("tenacity", reason="missing: pip install tenacity")
+        from weirpool.policies import Retry
+
+        options["retry"] = Retry()
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        await pool.run(job, **options)
+    assert attributes(traces.span("echo"))["code.function.name"] == "tests.support.echo"
