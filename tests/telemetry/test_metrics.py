@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import random
 import re
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -18,7 +20,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import NoOpTracerProvider
 
 from tests.support import FOREVER, Gate, Stubborn, balanced, echo, fail, sleep, turns
-from weirpool import JobTimeout, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool import JobCancelled, JobHandle, JobTimeout, PoolClosed, PoolOverloaded, WorkerPool
 from weirpool.telemetry import _otel as otel
 
 from .support import Meters, Traces
@@ -84,6 +86,70 @@ async def test_the_exported_counts_add_up_to_the_books(meters: Meters) -> None:
         gate.open()
         await stubborn.release()
         assert balanced(pool)
+
+
+@pytest.mark.complains
+async def test_of_a_hundred_thousand_jobs_in_two_pools_none_is_missing_from_what_is_exported(meters: Meters) -> None:
+    dice = random.Random(6)
+    submitted = 50_000
+    handles: list[JobHandle[None]] = []
+
+    async def job(kind: float) -> None:
+        if kind < 0.1:
+            raise ValueError
+        await asyncio.sleep(0)
+
+    async def drive(pool: WorkerPool) -> None:
+        for number in range(submitted):
+            try:
+                handle = pool.submit_nowait(job, dice.random())
+            except PoolOverloaded:
+                await turns(3)
+            else:
+                handles.append(handle)
+                if dice.random() < 0.1:
+                    handle.cancel()
+            if not number % 10_000:
+                assert_balanced(pool.name)
+                await asyncio.sleep(0)
+
+    def exported(metric: str, pool: str, by: str = "") -> dict[Any, Any]:
+        return {
+            attributes.get(by): value
+            for attributes, value in meters.points(metric)
+            if attributes["weirpool.pool.name"] == pool
+        }
+
+    def assert_balanced(name: str) -> None:
+        accepted = exported("weirpool.submissions", name, "weirpool.submission.result")["accepted"]
+        ended = exported("weirpool.job.completed", name, "weirpool.job.outcome")
+        (queued,), (active,) = (exported(metric, name).values() for metric in ("weirpool.queue.size", "weirpool.job.active"))
+        assert accepted == sum(ended.values()) + queued + active
+
+    options: Any = {"queue_size": 200, "meter_provider": meters.provider}
+    async with WorkerPool(max_workers=20, name="a", **options) as a, WorkerPool(max_workers=3, name="b", **options) as b:
+        await asyncio.gather(drive(a), drive(b))
+        for pool in (a, b):
+            await pool.wait_idle()
+            stats = pool.stats()
+            submissions = exported("weirpool.submissions", pool.name, "weirpool.submission.result")
+            assert submissions == {
+                "accepted": stats.accepted,
+                "overloaded": stats.refused["full"],
+                "closed": 0,
+                "cancelled": 0,
+            }
+            assert sum(submissions.values()) == submitted
+            ended = exported("weirpool.job.completed", pool.name, "weirpool.job.outcome")
+            assert min(ended["succeeded"], ended["failed"], ended["cancelled"], submissions["overloaded"]) > 100
+            assert sum(ended.values()) == stats.accepted
+            # The histogram has those that have started: of the cancelled, these are a part.
+            recorded = exported("weirpool.job.duration", pool.name, "weirpool.job.outcome")
+            assert (recorded["succeeded"], recorded["failed"]) == (ended["succeeded"], ended["failed"])
+            assert recorded.get("cancelled", 0) <= ended["cancelled"]
+    for handle in handles:
+        with suppress(JobCancelled):
+            handle.exception()  # else each is logged, as nobody has looked at it
 
 
 async def test_places_queue_and_limits_are_observed(meters: Meters) -> None:

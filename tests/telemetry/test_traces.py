@@ -220,3 +220,21 @@ async def test_a_span_has_the_name_of_the_function_whatever_is_around_it(kind: s
     async with WorkerPool(tracer_provider=traces.provider) as pool:
         await pool.run(job, **options)
     assert attributes(traces.span("echo"))["code.function.name"] == "tests.support.echo"
+
+
+async def test_a_job_whose_task_has_to_be_made_anew_has_one_span(traces: Traces, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    create_task = loop.create_task
+
+    def wrapping(coroutine: Any, **options: Any) -> Any:
+        async def wrapped() -> Any:
+            return await coroutine
+
+        return create_task(wrapped(), **options)
+
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        monkeypatch.setattr(loop, "create_task", wrapping)
+        pool._crew._direct = False  # as it is if somebody's instrumentation came before the pool
+        handle = await pool.submit(inner)
+        assert await handle == traces.span("inner").context
+        monkeypatch.undo()

@@ -89,11 +89,11 @@ class LoopLag:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Measure no more."""
+        assert self._timer is not None
+        assert self._thread is not None
         self._stop.set()
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._thread is not None:
-            self._thread.join()  # it looks at that event, and does nothing that takes time
+        self._timer.cancel()
+        self._thread.join()  # it looks at that event, and does nothing that takes time
         self._loop = self._timer = self._thread = None
 
     # On the loop ------------------------------------------------------------------------------------------------------------
