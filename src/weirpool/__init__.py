@@ -18,7 +18,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
     _group  _lanes                  the task group that jobs leave by themselves, the order of priorities and keys,
     _window  _overload  _asking     what policies are told, and what they say
-    _timings                        how long jobs have waited and run of late
+    _timings  _failures  _running   how long jobs have taken of late, what they fail with; what is said of those that run
     _settings                       what a pool is asked to be
     _runner  _supervisor            runs one job in a task of its own; the task that all of these belong to
     _crew  _steering                the places: who runs, who is next; what holds them
@@ -35,9 +35,11 @@ from ._errors import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverlo
 from ._handle import JobHandle, current_job, remaining
 from ._lifecycle import JobState, PoolState
 from ._pool import WorkerPool
-from ._snapshot import Percentiles, PoolStats, RunningJob, ShutdownReport
+from ._running import RunningJob
+from ._snapshot import FailureType, Percentiles, PoolStats, ShutdownReport
 
 __all__ = [
+    "FailureType",
     "JobCancelled",
     "JobHandle",
     "JobState",

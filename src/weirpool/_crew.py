@@ -19,14 +19,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from . import _stack
 from ._errors import PoolOverloaded
 from ._failure import Failure
+from ._failures import Failures
 from ._job import Job, Outcome
 from ._lending import Lending, Loan
 from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, TIMED_OUT, JobState, Ledger
 from ._logs import Seldom, fields
 from ._run import Cause, Run
 from ._runner import look_after, makes_plain_tasks, run_job, unmade
+from ._running import RunningJob, ages, describe
 from ._show import function_name
-from ._snapshot import RunningJob, Stray
+from ._snapshot import Stray
 from ._steering import Steering
 from ._supervisor import Supervisor, cancel
 from ._timings import Timings
@@ -102,6 +104,7 @@ class Crew:
         self.lending = Lending(self, ledger, settings.max_lending)
         self._back = self.lending.back
         self.timings = Timings(loop.time)
+        self.failures = Failures(loop)
         self.telemetry: Telemetry | None = None
         self._said: str | None = None
         self._direct: bool | None = makes_plain_tasks(loop)
@@ -342,6 +345,13 @@ class Crew:
         if self.on_crowd is not None:
             self.on_crowd(0)
 
+    def failure(self, job: Job, error: BaseException) -> Failure:
+        """Return the outcome of a job that has failed, and count it."""
+        failure = Failure(error, job.name, self.name)
+        with suppress(Exception):  # to count it must not cost the job its end
+            self.failures.note(error, job.name)
+        return failure
+
     def fail(self, task: asyncio.Task[None]) -> None:
         """Have the task group told of a task that a bug keeps from settling its job, which ends the pool."""
         self.supervisor.group.keep(task)
@@ -442,25 +452,11 @@ class Crew:
 
     def ages(self) -> list[float]:
         """Return for how long the jobs have been running that run, in seconds; another thread may ask."""
-        now = self.loop.time()
-        return [now - run.started_at for run in tuple(self._runs.values()) if run.job is not None]
+        return ages(tuple(self._runs.values()), self.loop.time())
 
     def running(self) -> tuple[RunningJob, ...]:
         """Return how the jobs are doing that run, in the order in which they started."""
-        now = self.loop.time()
-        return tuple(
-            RunningJob(
-                id=run.job.number,
-                name=run.job.name,
-                running_for=now - run.started_at,
-                time_left=None if run.due is None else max(0.0, run.due - now),
-                lending=run.loan is not None and run.loan.out,
-                ending=run.cause.reason if run.cause is not None else "deadline" if run.late else None,
-                stack=_stack.where(run.task),
-            )
-            for run in tuple(self._runs.values())
-            if run.job is not None and run.task is not None
-        )
+        return describe(tuple(self._runs.values()), self.loop.time())
 
     def survey(self) -> tuple[Stray, ...]:
         """Name the abandoned jobs that still run, and where they hang."""

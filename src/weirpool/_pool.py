@@ -24,7 +24,7 @@ from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledg
 from ._queue import JobQueue
 from ._run import CURRENT, Run
 from ._settings import Settings, ordered, workers
-from ._snapshot import PoolStats, RunningJob, ShutdownReport
+from ._snapshot import FailureType, PoolStats, ShutdownReport, Stray
 from ._telemetry import AWAITED, connect
 from ._ticket import Ticket
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ._events import Observer
     from ._observers import Listener, Observers
     from ._overload import Overload
+    from ._running import RunningJob
     from ._scaler import Scaler
     from ._settings import TraceMode
     from ._ticket import Key
@@ -601,6 +602,24 @@ class WorkerPool(AsyncResource):
             return ()
         _checks.on_loop("WorkerPool.running()", self._loop)
         return self._crew.running()
+
+    def strays(self) -> tuple[Stray, ...]:
+        """Return the abandoned jobs that still run, and where each of them hangs.
+
+        Raises:
+            RuntimeError: called from another thread or event loop.
+        """
+        if self._closing is None:
+            return ()
+        _checks.on_loop("WorkerPool.strays()", self._loop)
+        return self._crew.survey()
+
+    def failures(self) -> tuple[FailureType, ...]:
+        """Return what the jobs have failed with, the most frequent type first, each with a traceback of its last second.
+
+        Of at most fifty types; all others are one.
+        """
+        return () if self._closing is None else self._crew.failures.by_type()
 
     def __repr__(self) -> str:
         ledger, settings = self._ledger, self._settings

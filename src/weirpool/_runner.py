@@ -55,6 +55,10 @@ class Settler(Protocol):
         """Let a task go that has settled its job and is taking its last step."""
         ...
 
+    def failure(self, job: Job, error: BaseException) -> Failure:
+        """Return the outcome of a job that has failed."""
+        ...
+
     def fail(self, task: asyncio.Task[None]) -> None:
         """Hear of a task that a bug keeps from settling its job."""
         ...
@@ -93,7 +97,7 @@ def look_after(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, None], jo
             crew.settle(job, CANCELLED, job.cancelled(_reason(job.run) or "task"))
         else:
             error = task.exception() or RuntimeError(f"the task of job {job.name!r} ended without having run it")
-            crew.settle(job, FAILED, Failure(error, job.name, crew.name))
+            crew.settle(job, FAILED, crew.failure(job, error))
 
     task.add_done_callback(ended, context=Context())
 
@@ -110,7 +114,7 @@ def unmade(job: Job, error: BaseException, crew: Settler) -> tuple[JobState, Out
         return CANCELLED, job.cancelled("task")
     if isinstance(error, KeyboardInterrupt | SystemExit):
         raise_in_loop(crew.loop, error)
-    return FAILED, Failure(error.with_traceback(None), job.name, crew.name)
+    return FAILED, crew.failure(job, error.with_traceback(None))
 
 
 async def run_job(job: Job, run: Run, crew: Settler, primed: bool) -> None:  # noqa: C901, PLR0912  # the hot path, in one piece
@@ -228,7 +232,7 @@ def _judged(job: Job, run: Run, error: BaseException | None, crew: Settler) -> t
         task = asyncio.current_task()
         by_itself = task is None or not task.cancelling()
         return CANCELLED, job.cancelled(_reason(run) or ("self" if by_itself else "task"))
-    return FAILED, Failure(error, job.name, crew.name)
+    return FAILED, crew.failure(job, error)
 
 
 def _reason(run: Run | None) -> str | None:

@@ -8,7 +8,7 @@ from typing import Self
 
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 
-__all__ = ["Percentiles", "PoolStats", "RunningJob", "ShutdownReport", "Stray"]
+__all__ = ["FailureType", "Percentiles", "PoolStats", "ShutdownReport", "Stray"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,31 +123,22 @@ class PoolStats:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningJob:
-    """Say how a job is doing that runs.
+class FailureType:
+    """Say how often jobs have failed with one type of exception.
 
     Attributes:
-        id: the job's number in its pool.
-        name: the job's name.
-        running_for: how long it has been running, in seconds.
-        time_left: how long it still may, in seconds, 0 if its time is over; None: as long as it likes.
-        lending: whether it holds no place at present, since it waits for this pool itself.
-        ending: why it is being ended: "cancel", "shutdown" or "deadline"; None: it is not.
-        stack: where it is, outermost call first, as "file:line in function".
+        type: the name of the type; "others" for all that came after the fiftieth.
+        count: how many jobs.
+        seconds_ago: how long ago the last of them failed.
+        job: the name of a job that did, one of the last second in which any did.
+        traceback: how that one failed, as Python prints it.
     """
 
-    id: int
-    name: str
-    running_for: float
-    time_left: float | None
-    lending: bool
-    ending: str | None
-    stack: tuple[str, ...]
-
-    def __str__(self) -> str:
-        where = self.stack[-1] if self.stack else "an unknown place"
-        left = "" if self.time_left is None else f", {self.time_left:.3g} s left"
-        return f"{self.name} (running for {self.running_for:.3g} s{left}) at {where}"
+    type: str
+    count: int
+    seconds_ago: float
+    job: str
+    traceback: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""What jobs fail with: counts by type, and a traceback of each (R18)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support import FOREVER, Gate, Stubborn, echo, fail, sleep
+from weirpool import FailureType, JobCancelled, JobTimeout, WorkerPool
+from weirpool._failures import Failures
+
+
+class Hand:
+    """A loop with a clock that is set by hand, which is told of what has to be raised in it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.raised: list[Any] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(self, *what: Any, context: Any = None) -> None:
+        self.raised.append(what)
+
+
+async def test_failures_are_counted_by_type_and_their_last_traceback_is_kept() -> None:
+    async with WorkerPool(max_workers=2) as pool:
+        assert pool.failures() == ()
+        for error in (ValueError("first"), KeyError("k"), ValueError("second")):
+            with pytest.raises(type(error)):
+                await pool.run(fail, error, name=f"job-{error.args[0]}")
+        assert await pool.run(echo, 1) == 1
+        with pytest.raises(JobTimeout):
+            await pool.run(sleep, FOREVER, timeout=0.01)
+        values, keys = pool.failures()
+    assert (values.type, values.count, keys.type, keys.count) == ("ValueError", 2, "KeyError", 1)
+    assert values.job == "job-first", "as the traceback of the second within a second is not formatted"
+    assert values.traceback.startswith("Traceback (most recent call last):")
+    assert values.traceback.rstrip().endswith("ValueError: first")
+    assert "in fail" in values.traceback
+    assert "_runner" not in values.traceback
+    assert 0 <= values.seconds_ago < 30
+    assert pool.failures()[0].count == 2, "also once it is closed"
+    assert pool.stats().failed == 3
+    assert WorkerPool().failures() == ()
+
+
+def test_a_traceback_is_replaced_by_one_that_is_a_second_younger() -> None:
+    loop: Any = Hand()
+    failures = Failures(loop)
+    failures.note(ValueError("a"), "a")
+    loop.now += 0.9
+    failures.note(ValueError("b"), "b")
+    (seen,) = failures.by_type()
+    assert seen == FailureType("ValueError", 2, 0.0, "a", "ValueError: a\n")
+    loop.now += 0.2
+    failures.note(ValueError("c"), "c")
+    loop.now += 5
+    assert failures.by_type() == (FailureType("ValueError", 3, 5.0, "c", "ValueError: c\n"),)
+
+
+def test_memory_is_bounded_however_many_types_there_are_and_however_long_their_texts() -> None:
+    loop: Any = Hand()
+    failures = Failures(loop)
+    for number in range(200):
+        failures.note(type(f"E{number}", (Exception,), {})("x" * 100_000), "job")
+    seen = failures.by_type()
+    assert len(seen) == 51
+    assert (seen[0].type, seen[0].count) == ("others", 150)
+    assert max(len(one.traceback) for one in seen) == 8000
+
+
+@pytest.mark.parametrize("trap", [ValueError, KeyboardInterrupt])
+def test_an_exception_that_is_a_trap_is_counted_all_the_same(trap: type[BaseException]) -> None:
+    class Trap(Exception):
+        @property
+        def __cause__(self) -> BaseException:  # type: ignore[override]
+            raise trap
+
+    loop: Any = Hand()
+    failures = Failures(loop)
+    failures.note(Trap(), "job")
+    (seen,) = failures.by_type()
+    assert (seen.type, seen.count) == ("Trap", 1)
+    assert len(loop.raised) == (trap is KeyboardInterrupt)
+
+
+@pytest.mark.complains
+async def test_strays_are_named_while_they_run() -> None:
+    stubborn = Stubborn()
+    pool = WorkerPool(cancel_grace=0.01)
+    assert pool.strays() == ()
+    async with pool:
+        handle = await pool.submit(stubborn, name="stray")
+        await asyncio.sleep(0)
+        handle.cancel()
+        with pytest.raises(JobCancelled):
+            await handle
+        (stray,) = pool.strays()
+        assert (stray.name, stray.reason) == ("stray", "cancel")
+        await stubborn.release()
+        await pool.wait_idle()
+
+
+async def test_a_job_that_runs_can_be_cancelled_by_whoever_sees_it() -> None:
+    async with WorkerPool() as pool:
+        handle = await pool.submit(Gate())
+        await asyncio.sleep(0)
+        (job,) = pool.running()
+        assert job.handle is handle
+        assert job.handle.cancel()
+        with pytest.raises(JobCancelled):
+            await handle
