@@ -36,7 +36,7 @@ _BUCKETS = int(math.log(_LONGEST) * _PER_E + _FIRST) + 1
 _WINDOW = 60.0  # seconds
 _STEP = 10.0
 
-_ALL = 1000  # jobs that are counted, each, in every step
+_ALL = 100  # jobs that are counted, each, in every step
 _RARE = 0.001  # seconds between two jobs; those that are further apart are counted, each
 _STRIDES = 31  # the longest; the shortest is 1, so 16 in the mean
 
