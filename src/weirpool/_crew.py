@@ -13,6 +13,7 @@ import math
 from asyncio import tasks
 from contextlib import suppress
 from contextvars import Context
+from itertools import islice
 from types import FunctionType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -454,9 +455,10 @@ class Crew:
         """Return for how long the jobs have been running that run, in seconds; another thread may ask."""
         return ages(tuple(self._runs.values()), self.loop.time())
 
-    def running(self) -> tuple[RunningJob, ...]:
-        """Return how the jobs are doing that run, in the order in which they started."""
-        return describe(tuple(self._runs.values()), self.loop.time())
+    def running(self, limit: int | None) -> tuple[RunningJob, ...]:
+        """Return how the jobs are doing that run, in the order in which they started; so many at most, if there is a limit."""
+        live = (run for run in tuple(self._runs.values()) if run.job is not None)
+        return describe(islice(live, limit), self.loop.time())
 
     def survey(self) -> tuple[Stray, ...]:
         """Name the abandoned jobs that still run, and where they hang."""

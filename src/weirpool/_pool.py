@@ -590,18 +590,25 @@ class WorkerPool(AsyncResource):
             run_time=ran,
         )
 
-    def running(self) -> tuple[RunningJob, ...]:
+    def running(self, limit: int | None = None) -> tuple[RunningJob, ...]:
         """Return the jobs that run: for how long, for how long they still may, and the line at which each of them is.
 
         In the order in which they started; strays are not among them. The cost grows with their number: some 20 µs each.
 
+        Args:
+            limit: how many jobs at most, of those that have run longest; None: all.
+
         Raises:
+            TypeError: `limit` is of the wrong kind.
+            ValueError: `limit` is negative.
             RuntimeError: called from another thread or event loop.
         """
+        if limit is not None:
+            limit = _checks.whole("limit", limit, "jobs", 0, 1_000_000_000)
         if self._closing is None:
             return ()
         _checks.on_loop("WorkerPool.running()", self._loop)
-        return self._crew.running()
+        return self._crew.running(limit)
 
     def strays(self) -> tuple[Stray, ...]:
         """Return the abandoned jobs that still run, and where each of them hangs.
