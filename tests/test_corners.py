@@ -656,6 +656,9 @@ def test_a_bug_that_strikes_when_a_job_is_destroyed_with_its_loop_is_raised_and_
         spawning = False
         loop: Any = None
 
+        def failure(self, *of_what: Any) -> None:
+            """Make nothing of it."""
+
         def settle(self, *outcome: Any) -> None:
             raise ZeroDivisionError("a bug")
 
