@@ -251,9 +251,8 @@ def _returning(pools: WorkerPool | Iterable[WorkerPool]) -> Callable[[], Iterabl
 
 def _document(*, controls: bool) -> tuple[bytes, str]:
     """Return the page and its content security policy, which allows the page's own style and script by what is in them."""
-    html = (
-        files("weirpool.integrations.status").joinpath("page.html").read_text(encoding="utf-8").replace("{controls}", "on" if controls else "off")
-    )
+    template = files("weirpool.integrations.status").joinpath("page.html").read_text(encoding="utf-8")
+    html = template.replace("{controls}", "on" if controls else "off")
 
     def digest(tag: str) -> str:
         content = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[0]
