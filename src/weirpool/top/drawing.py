@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from .page import Job, Page, Percentiles, Pool
+    from .page import Failure, Job, Page, Percentiles, Pool
 
 __all__ = ["Scene", "draw", "rates"]
 
@@ -136,12 +137,14 @@ def _grid(*columns: Mapping[str, object]) -> Table:
 
 def _overview(pools: Sequence[Pool], its_rates: Sequence[Mapping[str, float]], width: int, room: int) -> RenderableType:
     """Draw a line per pool, the first ones if there is no room for all."""
+    if room < 2:
+        return _line(f"{len(pools)} pools")
     grid = Table.grid(padding=(0, 1))
     for heading in ("pool", "state", "busy", "queue", "ended", *(("refused", "strays") if width >= _PLACES_FROM else ())):
         grid.add_column(no_wrap=True, overflow="ellipsis", justify="left" if heading in {"pool", "state"} else "right")
     cells = ["pool", "state", "busy", "queue", "ended", "refused", "strays"][: len(grid.columns)]
     grid.add_row(*(_line((cell, "dim")) for cell in cells))
-    fit = len(pools) if len(pools) < room else max(room - 2, 0)
+    fit = len(pools) if len(pools) < room else room - 2
     for pool, rate in zip(pools[:fit], its_rates, strict=False):
         counts = pool.counts
         row = [
@@ -172,7 +175,7 @@ def _panel(pool: Pool, facts: list[Text], parts: Sequence[list[_Row]], room: int
         {"width": 14 if places else 8},
         *([{"ratio": 3}] if places else []),
     )
-    label = ""
+    label, cells = "", list[str | tuple[str, str]]()
     for row in shown:
         note = row.note if places else row.note.removeprefix("ends: ").removesuffix(" left").removesuffix(" ago")
         cells = [(row.label if row.label != label else "", "dim"), row.name, row.age, (note, row.style), row.where]
@@ -242,7 +245,7 @@ def _bar(count: int, of: int, style: str, width: int) -> list[str | tuple[str, s
 
 
 def _ended(pool: Pool, rate: Mapping[str, float]) -> Text:
-    parts: list[str | tuple[str, str]] = [f"{_rate(rate['ended'])}, in all "] if rate else []
+    parts: list[str | tuple[str, str]] = [f"{_rate(rate['ended'])}; "] if rate else []
     for name in _ENDS:
         count, grows = pool.counts[name], rate.get(name, 0)
         if count or name in {"succeeded", "failed"}:
@@ -260,7 +263,7 @@ def _refused(pool: Pool, rate: Mapping[str, float]) -> Text:
     if not reasons:
         return _fact("refused", "none")
     grows = rate.get("refused", 0)
-    before = f"{_rate(grows)}, in all " if rate else ""
+    before = f"{_rate(grows)}; " if rate else ""
     return _fact("refused", (before + reasons, "red" if grows else ""))
 
 
@@ -298,7 +301,7 @@ def _details(pool: Pool) -> list[list[_Row]]:
                 failure.type.removeprefix("builtins."),
                 f"{failure.count:,} x",
                 f"{_time(failure.seconds_ago)} ago",
-                f"{failure.job}: {failure.said}" if failure.said else failure.job,
+                _last(failure),
             )
             for failure in sorted(pool.failures, key=lambda failure: -failure.count)
         ],
@@ -314,10 +317,16 @@ def _left(job: Job) -> str:
     return "no limit" if job.time_left is None else f"{_time(job.time_left)} left"
 
 
+def _last(failure: Failure) -> str:
+    """Say which job failed last, and what its exception said, without the type once more."""
+    said = failure.said.removeprefix(failure.type.removeprefix("builtins.")).removeprefix(": ")
+    return f"{failure.job}: {said}" if said else failure.job
+
+
 def _place(where: str) -> str:
     """Return a place without its directories: "file:line in function: source"."""
-    file, colon, rest = where.partition(":")
-    return file.replace("\\", "/").rpartition("/")[2] + colon + rest
+    parts = re.match(r"(.*?)(:\d+ in .*)", where)
+    return where if parts is None else re.split(r"[/\\]", parts[1])[-1] + parts[2]
 
 
 def _rate(rate: float) -> str:

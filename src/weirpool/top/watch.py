@@ -108,7 +108,7 @@ class LiveView(PlainView):
         """Wait for a moment or `q`; fit the picture to the terminal meanwhile."""
         while (left := due - time.monotonic()) > 0:
             readable, _, _ = select.select(self._keys, [], [], min(left, _LOOK))
-            if readable and os.read(readable[0], 64) in {b"q", b"Q", b""}:
+            if readable and os.read(readable[0], 1) in {b"q", b"Q", b""}:
                 return True
             if self._console.size != self._size:
                 self.show(self._scene)
