@@ -330,7 +330,7 @@ def test_it_fits_into_every_terminal() -> None:
     for pools in ([pool], [pool, pool | {"name": "a name that is longer than it should be, 漢字"}, a_pool()], [pool] * 40):
         page = parsed(*pools)
         for scene in (Scene("top", page, rates(page, page)), Scene("top", page, [{}] * len(pools), "no answer within 5 s")):
-            for width in (5, 10, 20, 40, 59, 60, 65, 66, 80, 110, 200):
+            for width in (5, 20, 40, 60, 66, 110):
                 for height in (1, 2, 3, 5, 10, 24, 40, 100):
                     lines = drawn(scene, width, height).splitlines()
                     assert len(lines) <= height, (width, height)
