@@ -128,13 +128,6 @@ def _line(*parts: str | tuple[str, str]) -> Text:
     return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
 
 
-def _grid(*columns: Mapping[str, object]) -> Table:
-    grid = Table.grid(padding=(0, 1), expand=True)
-    for column in columns:
-        grid.add_column(no_wrap=True, overflow="ellipsis", **column)  # type: ignore[arg-type]
-    return grid
-
-
 def _overview(pools: Sequence[Pool], its_rates: Sequence[Mapping[str, float]], width: int, room: int) -> RenderableType:
     """Draw a line per pool, the first ones if there is no room for all."""
     if room < 2:
@@ -168,13 +161,13 @@ def _panel(pool: Pool, facts: list[Text], parts: Sequence[list[_Row]], room: int
     shares = _share(room, [len(part) for part in parts])
     shown = [row for part, share in zip(parts, shares, strict=True) for row in part[:share]]
     places = width >= _PLACES_FROM
-    grid = _grid(
-        {"width": 8},
-        {"ratio": 2},
-        {"justify": "right", "width": 7},
-        {"width": 14 if places else 8},
-        *([{"ratio": 3}] if places else []),
-    )
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.add_column(no_wrap=True, width=8)
+    grid.add_column(no_wrap=True, ratio=2)
+    grid.add_column(no_wrap=True, width=7, justify="right")
+    grid.add_column(no_wrap=True, width=14 if places else 8)
+    if places:
+        grid.add_column(no_wrap=True, ratio=3)
     label, cells = "", list[str | tuple[str, str]]()
     for row in shown:
         note = row.note if places else row.note.removeprefix("ends: ").removesuffix(" left").removesuffix(" ago")

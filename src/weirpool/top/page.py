@@ -114,7 +114,8 @@ def ask(url: str, headers: Mapping[str, str], timeout: float) -> Page:
     Raises:
         PageError: there was no answer in time, or it was an error, or is none that a status page gives.
     """
-    asked = request.Request(url, headers={"Accept": "application/json", "User-Agent": "weirpool-top", **headers})  # noqa: S310  (_opener knows http and https only)
+    sent = {"Accept": "application/json", "User-Agent": "weirpool-top", **headers}
+    asked = request.Request(url, headers=sent)  # noqa: S310  # _opener knows http and https only
     try:
         with _opener().open(asked, timeout=timeout) as answer:
             body = _body(answer, timeout)
