@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import io
 import math
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -58,15 +61,19 @@ def _demo(arguments: argparse.Namespace) -> int:
     except* ChildError as errors:
         status = _complain(errors.exceptions[0], 1)
     except* BrokenPipeError:
-        # Whoever read the output has gone, `head` for instance. Python will flush it once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = _BY_SIGNAL + signal.SIGPIPE
+        status = _unread()
     return status
 
 
-def _complain(message: object, status: int) -> int:
-    print(f"weirpool demo: {message}", file=sys.stderr)  # noqa: T201
+def _complain(message: object, status: int, command: str = "demo") -> int:
+    print(f"weirpool {command}: {message}", file=sys.stderr)  # noqa: T201
     return status
+
+
+def _unread() -> int:
+    """Whoever read the output has gone, `head` for instance. Python will flush it once more on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _BY_SIGNAL + signal.SIGPIPE
 
 
 def _until_done(main: Coroutine[Any, Any, int]) -> int:
@@ -93,6 +100,51 @@ def _until_done(main: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(guarded())
 
 
+# The view of pools elsewhere --------------------------------------------------------------------------------------------
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    if importlib.util.find_spec("rich") is None:
+        return _complain("it needs rich: pip install 'weirpool[top]'", 2, "top")
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        return _show(arguments)
+    except KeyboardInterrupt:
+        if arguments.once:
+            raise
+        return 0  # it is how one leaves
+    except BrokenPipeError:
+        return _unread()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, _frame: object) -> None:
+    raise SystemExit(_BY_SIGNAL + number)  # by way of all that puts the terminal back as it was
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415
+
+    from .top.drawing import Scene  # noqa: PLC0415
+    from .top.page import PageError, ask  # noqa: PLC0415
+    from .top.watch import PlainView, view, watch  # noqa: PLC0415
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a job's name may have letters that the terminal has not
+    url, headers, console = arguments.url, dict(arguments.header), Console(highlight=False)
+    if arguments.once:
+        try:
+            page = ask(url, headers, arguments.timeout)
+        except PageError as error:
+            return _complain(f"{url}: {error}", 1, "top")
+        PlainView(console).show(Scene(f"weirpool top: {url}", page, [{}] * len(page.pools)))
+        return 0
+    with view(console) as shown:
+        watch(lambda: ask(url, headers, arguments.timeout), shown, url, arguments.interval)
+    return 0
+
+
 # The options ------------------------------------------------------------------------------------------------------------
 
 
@@ -100,6 +152,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="weirpool", description="The worker pool for asyncio services.")
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_demo(commands.add_parser("demo", help="watch a pool under load, and how it goes at SIGTERM", description=_DEMO))
+    _add_top(
+        commands.add_parser(
+            "top",
+            help="watch the pools of another process, live",
+            description=_TOP,
+            epilog=_TOP_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
     return parser
 
 
@@ -150,6 +211,70 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         help="keep the three journals and the logs in this directory, which must be empty or not exist (default: a temporary "
         "one, removed in the end)",
     )
+
+
+_TOP = """Watch the pools of another process, as `top` does processes: how many workers are busy, how full the queue is, how
+much a second ends, fails and is refused, how long jobs wait and run; and below that strays, the jobs that have been running
+longest with the lines they are at, and failures by type. The other process must serve weirpool's status page. What can't be
+read is shown, and asked again. Leave with q or Ctrl-C; without a terminal, snapshots are printed one after the other.
+
+A pool is in trouble when its queue is full, when all of its workers are busy and its jobs wait longer and longer, and when a
+job has been running for longer than any should. Exit status: 0; with --once 1 if there was no answer or a wrong one; 2 for
+bad input."""
+
+_TOP_EXAMPLES = """examples:
+  weirpool top http://localhost:8000/weirpool
+  weirpool top https://mail.example.com/weirpool --header "Authorization: Bearer $TOKEN" --interval 5
+  weirpool top http://localhost:8000/weirpool --once | grep queue"""
+
+
+def _add_top(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_top)
+    parser.add_argument("url", metavar="URL", type=_url, help="the address of the status page, http or https")
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=_number(0.1, 3600),
+        default=1,
+        help="how long to wait from one question to the next; rates are over this time (default: %(default)s)",
+    )
+    parser.add_argument("--once", action="store_true", help="print one snapshot, without rates, and exit (default: go on)")
+    parser.add_argument(
+        "--header",
+        metavar="'NAME: VALUE'",
+        type=_header,
+        action="append",
+        default=[],
+        help="send this header, too, to be let in; may be given several times, and is sent to no other host (default: none)",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_number(0.1, 3600),
+        default=5,
+        help="how long to wait for a connection, and then for the answer (default: %(default)s)",
+    )
+
+
+def _url(text: str) -> str:
+    """Parse the address of a page."""
+    try:
+        parts = urlsplit(text)
+        fine = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and parts.username is None
+    except ValueError:  # a port that is none, or half an IPv6 address
+        fine = False
+    if not fine or not re.fullmatch("[!-~]+", text):
+        rule = "an http:// or https:// address, without a user's name (use --header), a space or other than ASCII characters"
+        raise argparse.ArgumentTypeError(f"must be {rule}, got {text!r:.80}")
+    return text
+
+
+def _header(text: str) -> tuple[str, str]:
+    """Parse a header, which must fit into one line of a request."""
+    name, _, value = text.partition(":")
+    if not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) or not re.fullmatch("[ -~]+", value):
+        raise argparse.ArgumentTypeError(f"must be 'NAME: VALUE' in printable ASCII characters, got {text!r:.80}")
+    return name, value.strip()
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
