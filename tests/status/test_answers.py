@@ -382,6 +382,21 @@ async def test_in_aiohttp_it_answers_the_same(monkeypatch: pytest.MonkeyPatch) -
                 assert response.status == 413
 
 
+async def test_weirpool_top_reads_what_the_page_says() -> None:
+    from weirpool.top.page import ask as read
+
+    async with WorkerPool(name="a", max_workers=1) as pool:
+        with pytest.raises(ValueError, match="no"):
+            await pool.run(fail, ValueError("no"))
+        handle = await pool.submit(sleep, FOREVER, name="job")
+        app = web.Application()
+        app.router.add_route("*", "/pools/{tail:.*}", StatusPage(pool).aiohttp)
+        async with TestServer(app) as server:
+            seen = await asyncio.to_thread(read, str(server.make_url("/pools/")), {}, 5)
+        handle.cancel()
+    assert [pool.name for pool in seen.pools] == ["a"]
+
+
 async def test_in_aiohttp_a_route_without_a_tail_is_refused() -> None:
     class Request:
         match_info: dict[str, str] = {}  # noqa: RUF012
