@@ -460,9 +460,9 @@ class Crew:
         live = (run for run in tuple(self._runs.values()) if run.job is not None)
         return describe(islice(live, limit), self.loop.time())
 
-    def survey(self) -> tuple[Stray, ...]:
+    def survey(self, limit: int | None = None) -> tuple[Stray, ...]:
         """Name the abandoned jobs that still run, and where they hang."""
-        return tuple(map(self._stray, self.strays))
+        return tuple(map(self._stray, islice(self.strays, limit)))
 
     def _leave_queue(self, job: Job, state: JobState, outcome: Outcome) -> None:
         if job.status is not QUEUED:  # to make its outcome has brought somebody's finalizer, which has ended it

@@ -21,7 +21,7 @@ __all__ = ["Failures"]
 _TYPES = 50
 _OTHERS = "others"
 _FRAMES = 10
-_LONGEST = 8000  # characters
+_BEGINNING, _END = 6000, 2000  # characters of a traceback that are kept
 _PERIOD = 1.0  # seconds: to format a traceback takes as long as ten jobs do
 
 
@@ -53,11 +53,13 @@ class Failures:
 
     def _formatted(self, error: BaseException) -> str:
         try:
-            return "".join(traceback.format_exception(error, limit=-_FRAMES))[-_LONGEST:]
+            text = "".join(traceback.format_exception(error, limit=-_FRAMES))
         except BaseException as raised:  # by a property of somebody's exception, say
             if is_a(raised, KeyboardInterrupt, SystemExit):
                 raise_in_loop(self._loop, raised)
             return ""
+        # Not only its end, which may be a long message.
+        return text if len(text) <= _BEGINNING + _END else f"{text[:_BEGINNING]}\n[...]\n{text[-_END:]}"
 
     def by_type(self) -> tuple[FailureType, ...]:
         """Return what there has been, the most frequent type first; another thread may ask."""

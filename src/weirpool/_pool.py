@@ -603,23 +603,28 @@ class WorkerPool(AsyncResource):
             ValueError: `limit` is negative.
             RuntimeError: called from another thread or event loop.
         """
-        if limit is not None:
-            limit = _checks.whole("limit", limit, "jobs", 0, 1_000_000_000)
+        limit = _most(limit)
         if self._closing is None:
             return ()
         _checks.on_loop("WorkerPool.running()", self._loop)
         return self._crew.running(limit)
 
-    def strays(self) -> tuple[Stray, ...]:
-        """Return the abandoned jobs that still run, and where each of them hangs.
+    def strays(self, limit: int | None = None) -> tuple[Stray, ...]:
+        """Return the abandoned jobs that still run, and where each of them hangs. The cost grows with their number.
+
+        Args:
+            limit: how many at most, of those that were abandoned first; None: all.
 
         Raises:
+            TypeError: `limit` is of the wrong kind.
+            ValueError: `limit` is negative.
             RuntimeError: called from another thread or event loop.
         """
+        limit = _most(limit)
         if self._closing is None:
             return ()
         _checks.on_loop("WorkerPool.strays()", self._loop)
-        return self._crew.survey()
+        return self._crew.survey(limit)
 
     def failures(self) -> tuple[FailureType, ...]:
         """Return what the jobs have failed with, the most frequent type first, each with a traceback of its last second.
@@ -777,3 +782,7 @@ def _inherited(run: Run, deadline: float | None, loop: asyncio.AbstractEventLoop
     if run.due is None or run.job is None or run.job.owner is None or run.job.owner.loop is not loop:
         return deadline
     return run.due if deadline is None else min(deadline, run.due)
+
+
+def _most(limit: int | None) -> int | None:
+    return None if limit is None else _checks.whole("limit", limit, "jobs", 0, 1_000_000_000)

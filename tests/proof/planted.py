@@ -142,7 +142,7 @@ BUGS = (
         _runner,
         (
             (
-                "return FAILED, Failure(error, job.name, crew.name)",
+                "return FAILED, crew.failure(job, error)",
                 "return TIMED_OUT if is_a(error, TimeoutError) else FAILED, Failure(error, job.name, crew.name)",
             ),
         ),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 
-from tests.support import FOREVER, Gate, fail, sleep
+from tests.support import FOREVER, Gate, echo, fail, sleep
 from weirpool import JobCancelled, WorkerPool
 from weirpool.integrations.status import StatusPage, _page
+from weirpool.integrations.status._numbers import key_of
 
 ACTION = {"x-weirpool": "1", "content-type": "application/json", "host": "here"}
 
@@ -40,6 +42,8 @@ async def ask(
     body: Any = b"",
     query: str = "",
     root: str = "",
+    *,
+    stripped: bool = False,
 ) -> Response:
     """Make a request over ASGI, as a server does, with a body in two parts, and stay connected."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -58,7 +62,7 @@ async def ask(
     scope = {
         "type": "http",
         "method": method,
-        "path": root + path,
+        "path": path if stripped else root + path,
         "root_path": root,
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
@@ -97,6 +101,9 @@ async def test_browsers_are_given_a_page_that_needs_nothing_from_elsewhere() -> 
         ("text/html, application/json", "", "text/html; charset=utf-8"),
         ("*/*", "", "text/html; charset=utf-8"),
         ("text/html", "a=b&format=json", "application/json"),
+        ("text/html;q=0.1, application/json", "", "application/json"),
+        ("application/json;q=0", "", "text/html; charset=utf-8"),
+        ("application/json;q=0.5, text/html;q=0.9", "", "text/html; charset=utf-8"),
     ],
 )
 async def test_machines_are_given_json_at_the_same_place(accept: str, query: str, kind: str) -> None:
@@ -129,10 +136,10 @@ async def test_who_is_ready_and_who_lives_is_said() -> None:
     pool = WorkerPool(name="a")
     page = StatusPage(pool)
     response = await ask(page, "/ready")
-    assert (response.status, response.json) == (503, {"ready": False, "pools": {"a": "new"}})
+    assert (response.status, response.json) == (503, {"ready": False, "pools": [{"name": "a", "state": "new"}]})
     async with pool:
         response = await ask(page, "/ready/")
-        assert (response.status, response.json) == (200, {"ready": True, "pools": {"a": "open"}})
+        assert (response.status, response.json) == (200, {"ready": True, "pools": [{"name": "a", "state": "open"}]})
         gate = Gate()
         await pool.submit(gate)
         closing = asyncio.create_task(pool.aclose())
@@ -173,7 +180,7 @@ async def test_events_come_each_interval_and_a_stream_ends_so_that_the_server_ca
     response = await ask(StatusPage([], interval=0.1), "/events")
     assert response.headers["content-type"] == "text/event-stream"
     retry, *events, rest = response.body.decode().split("\n\n")
-    assert (retry, rest) == ("retry: 100", "")
+    assert (retry, rest) == ("retry: 100", "")  # milliseconds, as the interval
     assert 2 <= len(events) <= 4
     assert all(json.loads(event.removeprefix("data: "))["pools"] == [] for event in events)
 
@@ -201,7 +208,10 @@ async def test_head_has_no_body(path: str) -> None:
 
 async def test_under_a_path_without_its_slash_the_page_says_where_it_is() -> None:
     response = await ask(StatusPage([]), "", root="/pools")
-    assert (response.status, response.headers["location"]) == (307, "/pools/")
+    assert (response.status, response.headers["location"]) == (307, "pools/")
+    response = await ask(StatusPage([]), "", root="/a/p\u00f6\r\nx", query="format=json")
+    assert (response.status, response.headers["location"]) == (307, "p%C3%B6%0D%0Ax/?format=json")
+    assert (await ask(StatusPage([]), "/live", root="/l", stripped=True)).status == 200, "as some servers pass it on"
     assert (await ask(StatusPage([]), "/live", root="/pools")).status == 200
 
 
@@ -235,7 +245,7 @@ async def test_served_by_itself_it_answers_the_server_that_starts_and_stops_and_
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "says"),
     [
-        ([3], {}, TypeError, "iterable"),
+        ([3], {}, TypeError, "pools must be pools, or a function that returns them, got 3"),
         ([["a"]], {}, TypeError, "pools must be pools, or a function that returns them, got 'a'"),
         ([[]], {"controls": 1}, TypeError, "controls must be True or False, got 1"),
         ([[]], {"interval": "1"}, TypeError, "interval must be a number of seconds, got '1'"),
@@ -255,7 +265,7 @@ async def test_the_buttons_do_what_they_say() -> None:
     async with WorkerPool(min_workers=1, max_workers=4, name="a") as pool:
         page = StatusPage(pool, controls=True)
         assert b'data-controls="on"' in (await ask(page)).body
-        here = {"pool": 0, "name": "a"}
+        here = {"pool": key_of(pool)}
         assert (await act(page, "pause", **here)).json == {"done": "a is paused"}
         assert pool.stats().paused
         assert (await act(page, "resume", **here)).json == {"done": "a goes on"}
@@ -276,15 +286,15 @@ async def test_a_resize_that_has_to_wait_for_jobs_is_not_waited_for() -> None:
         gate = Gate()
         jobs = [await pool.submit(gate) for _ in range(2)]
         await asyncio.sleep(0)
-        done = await act(StatusPage(pool, controls=True), "resize", pool=0, name="a", max_workers=1)
+        done = await act(StatusPage(pool, controls=True), "resize", pool=key_of(pool), max_workers=1)
         assert done.json == {"done": "a has 1 to 1 workers"}
-        assert (await act(StatusPage(pool, controls=True), "cancel", pool=0, name="a", id=jobs[1].id)).status == 200
+        assert (await act(StatusPage(pool, controls=True), "cancel", pool=key_of(pool), id=jobs[1].id)).status == 200
         gate.open()
 
 
 async def test_without_controls_nothing_can_be_done() -> None:
     async with WorkerPool(name="a") as pool:
-        response = await act(StatusPage(pool), "pause", pool=0, name="a")
+        response = await act(StatusPage(pool), "pause", pool=key_of(pool))
         assert (response.status, pool.stats().paused) == (403, False)
 
 
@@ -299,11 +309,12 @@ async def test_without_controls_nothing_can_be_done() -> None:
         {**ACTION, "sec-fetch-site": "same-site", "origin": "http://here"},
         {**ACTION, "origin": "http://elsewhere"},
         {**ACTION, "origin": "null"},
+        {**ACTION, "origin": "http://["},
     ],
 )
 async def test_what_another_site_may_have_sent_is_refused(headers: dict[str, str]) -> None:
     async with WorkerPool(name="a") as pool:
-        response = await ask(StatusPage(pool, controls=True), "/pause", "POST", headers, {"pool": 0, "name": "a"})
+        response = await ask(StatusPage(pool, controls=True), "/pause", "POST", headers, {"pool": key_of(pool)})
         assert (response.status, pool.stats().paused) == (403, False)
 
 
@@ -312,7 +323,7 @@ async def test_what_another_site_may_have_sent_is_refused(headers: dict[str, str
 )
 async def test_what_the_page_itself_or_a_script_sends_is_done(more: dict[str, str]) -> None:
     async with WorkerPool(name="a") as pool:
-        response = await ask(StatusPage(pool, controls=True), "/pause", "POST", {**ACTION, **more}, {"pool": 0, "name": "a"})
+        response = await ask(StatusPage(pool, controls=True), "/pause", "POST", {**ACTION, **more}, {"pool": key_of(pool)})
         assert (response.status, pool.stats().paused) == (200, True)
 
 
@@ -325,27 +336,93 @@ async def test_what_the_page_itself_or_a_script_sends_is_done(more: dict[str, st
         (b"[]", 400),
         (b" " * 20_000, 413),
         ({}, 409),
-        ({"pool": 1, "name": "a"}, 409),
-        ({"pool": -1, "name": "a"}, 409),
-        ({"pool": True, "name": "a"}, 409),
-        ({"pool": 0, "name": "b"}, 409),
-        ({"pool": 0, "name": "a"}, 400),
-        ({"pool": 0, "name": "a", "min_workers": 9, "max_workers": 3}, 400),
-        ({"pool": 0, "name": "a", "max_workers": "3"}, 400),
-        ({"pool": 0, "name": "a", "max_workers": 0}, 400),
+        ({"pool": "else"}, 409),
+        ({"pool": ["its key"]}, 409),
+        ({"pool": "its key"}, 400),
+        ({"pool": "its key", "min_workers": 9, "max_workers": 3}, 400),
+        ({"pool": "its key", "max_workers": "3"}, 400),
+        ({"pool": "its key", "max_workers": 0}, 400),
     ],
 )
 async def test_bad_input_is_refused_and_changes_nothing(body: Any, status: int) -> None:
     async with WorkerPool(min_workers=1, max_workers=4, name="a") as pool:
+        if isinstance(body, dict) and body.get("pool") == "its key":
+            body = body | {"pool": key_of(pool)}
         response = await ask(StatusPage(pool, controls=True), "/resize", "POST", ACTION, body)
         assert (response.status, bool(response.json["error"])) == (status, True)
         assert (pool.stats().min_workers, pool.stats().max_workers) == (1, 4)
 
 
+async def test_a_button_of_one_pool_is_not_that_of_another_of_its_name() -> None:
+    async with WorkerPool() as gone:
+        key = key_of(gone)
+    async with WorkerPool() as one, WorkerPool() as other:
+        page = StatusPage(lambda: (other, one), controls=True)
+        assert (await act(page, "pause", pool=key)).status == 409
+        assert (await act(page, "pause", pool=key_of(one))).status == 200
+        assert (one.stats().paused, other.stats().paused) == (True, False)
+
+
+async def test_half_a_request_of_somebody_who_has_gone_does_nothing() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with WorkerPool() as pool:
+        body = json.dumps({"pool": key_of(pool)}).encode()
+        incoming = [{"type": "http.request", "body": body, "more_body": True}, {"type": "http.disconnect"}]
+
+        async def receive() -> Any:
+            return incoming.pop(0)
+
+        headers = [(name.encode(), value.encode()) for name, value in ACTION.items()]
+        scope = {"type": "http", "method": "POST", "path": "/pause", "headers": headers}
+        await StatusPage(pool, controls=True)(scope, receive, send)
+        assert (sent[0]["status"], pool.stats().paused) == (400, False)
+
+
+async def test_a_pool_of_another_event_loop_is_shown_without_its_jobs() -> None:
+    pool = WorkerPool(name="elsewhere")
+    ready, done = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        async with pool:
+            await pool.run(echo, 1)
+            ready.set()
+            await asyncio.to_thread(done.wait, 10)
+
+    thread = threading.Thread(target=asyncio.run, args=[elsewhere()])
+    thread.start()
+    assert ready.wait(10)
+    seen = (await ask(StatusPage(pool), query="format=json")).json["pools"][0]
+    assert (seen["name"], seen["accepted"], seen["running_jobs"]) == ("elsewhere", 1, [])
+    done.set()
+    thread.join(10)
+
+
+async def test_events_are_brief_and_the_json_is_whole() -> None:
+    async def deep(depth: int) -> None:
+        await (asyncio.sleep(FOREVER) if depth == 0 else deep(depth - 1))
+
+    async with WorkerPool() as pool:
+        handle = await pool.submit(deep, 20)
+        with pytest.raises(ValueError, match="x"):
+            await pool.run(fail, ValueError("x" * 5000))
+        page = StatusPage(pool, interval=60)
+        whole = (await ask(page, query="format=json")).json["pools"][0]
+        brief = json.loads((await ask(page, "/events")).body.split(b"data: ")[1])["pools"][0]
+        handle.cancel()
+    assert len(whole["running_jobs"][0]["stack"]) > 20
+    assert brief["running_jobs"][0]["stack"] == whole["running_jobs"][0]["stack"][-1:]
+    assert len(whole["failures"][0]["traceback"]) > 5000
+    assert len(brief["failures"][0]["traceback"]) == 2000
+
+
 async def test_a_pool_that_is_closed_says_so() -> None:
     async with WorkerPool(name="a") as pool:
         pass
-    response = await act(StatusPage(pool, controls=True), "resize", pool=0, name="a", max_workers=3)
+    response = await act(StatusPage(pool, controls=True), "resize", pool=key_of(pool), max_workers=3)
     assert response.status == 409
     assert "closed" in response.json["error"]
 
@@ -361,7 +438,7 @@ async def test_in_aiohttp_it_answers_the_same(monkeypatch: pytest.MonkeyPatch) -
         app.router.add_route("*", "/pools/{tail:.*}", page.aiohttp)
         async with TestServer(app) as server, ClientSession(server.make_url("/pools/")) as client:
             async with client.get("ready") as response:
-                assert (response.status, await response.json()) == (200, {"ready": True, "pools": {"a": "open"}})
+                assert (response.status, (await response.json())["ready"]) == (200, True)
             async with client.get("") as response:
                 assert "text/html" in response.headers["content-type"]
                 assert "content-security-policy" in response.headers
@@ -374,7 +451,7 @@ async def test_in_aiohttp_it_answers_the_same(monkeypatch: pytest.MonkeyPatch) -
             async with client.head("events") as response:
                 assert (response.status, await response.read()) == (200, b"")
             headers = {"X-Weirpool": "1"}
-            async with client.post("pause", json={"pool": 0, "name": "a"}, headers=headers) as response:
+            async with client.post("pause", json={"pool": key_of(pool)}, headers=headers) as response:
                 assert (await response.json(), pool.stats().paused) == ({"done": "a is paused"}, True)
             async with client.post(
                 "pause", data=b"x" * 20_000, headers=headers | {"Content-Type": "application/json"}

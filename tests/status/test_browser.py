@@ -174,7 +174,7 @@ def test_a_job_that_is_cancelled_there_disappears_and_names_are_text() -> None:
         await row.get_by_role("button", name=f"Cancel {EVIL}").click()
         await row.wait_for(state="detached")
         assert handle.state is JobState.CANCELLED
-        assert await page.get_by_role("status").inner_text() == f"{EVIL} is being cancelled"
+        assert await page.locator("#said").inner_text() == f"{EVIL} is being cancelled"
         details = page.get_by_label("pool mail").locator("details").first
         await details.locator("summary").click()
         assert "ConnectionError: <script>" in await details.locator("pre").inner_text()
@@ -201,7 +201,7 @@ def test_the_buttons_work_by_keyboard_and_the_focus_stays() -> None:
         await page.keyboard.type("5")
         await page.keyboard.press("Enter")
         await until(lambda: this.mail.stats().max_workers == 5)
-        await page.get_by_role("status").get_by_text("mail has 3 to 5 workers").wait_for()
+        await page.locator("#said").get_by_text("mail has 3 to 5 workers").wait_for()
 
     in_service(test)
 

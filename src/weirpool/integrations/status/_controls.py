@@ -6,9 +6,10 @@ import asyncio
 import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from weirpool import PoolClosed
+
+from ._numbers import MOST_JOBS, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,13 +45,12 @@ def check_origin(headers: Mapping[str, str]) -> None:
     Raises:
         Refused: it may be forged.
     """
-    if headers.get("x-weirpool") != "1" or headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if headers.get("x-weirpool") != "1" or kind != "application/json":
         raise Refused(403, "an action needs the headers X-Weirpool: 1 and Content-Type: application/json")
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    foreign = (
-        site != "same-origin" if site is not None else origin is not None and urlsplit(origin).netloc != headers.get("host")
-    )
-    if foreign:
+    here = {None, f"http://{headers.get('host')}", f"https://{headers.get('host')}"}
+    if origin not in here if site is None else site != "same-origin":
         raise Refused(403, "an action must come from the page itself")
 
 
@@ -81,11 +81,10 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 def _pool(wanted: dict[str, Any], pools: Sequence[WorkerPool]) -> WorkerPool:
-    # By its place and its name: names need not be unique, and places may have changed since the page was drawn.
-    place, name = wanted.get("pool"), wanted.get("name")
-    if type(place) is not int or not 0 <= place < len(pools) or pools[place].name != name:
-        raise Refused(409, "there is no such pool (any more): pool must be its place on the page, and name its name")
-    return pools[place]
+    for pool in pools:
+        if key_of(pool) == wanted.get("pool"):
+            return pool
+    raise Refused(409, "there is no such pool (any more): pool must be the key that is in the JSON")
 
 
 async def _pause(pool: WorkerPool, _: dict[str, Any]) -> str:
@@ -108,8 +107,9 @@ async def _resize(pool: WorkerPool, wanted: dict[str, Any]) -> str:
 
 
 async def _cancel(pool: WorkerPool, wanted: dict[str, Any]) -> str:
-    for job in pool.running():
-        if job.id == wanted.get("id") and job.handle.cancel():
+    number = wanted.get("id")
+    for job in pool.running(MOST_JOBS):  # those that are shown: among the oldest a job stays until it ends
+        if type(number) is int and job.id == number and job.ending is None and job.handle.cancel():
             return f"{job.name} is being cancelled"
     raise Refused(409, "no such job is running any more, or it is being ended already")
 

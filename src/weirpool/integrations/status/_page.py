@@ -8,25 +8,29 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from weirpool import WorkerPool
 
 from ._controls import ACTIONS, LONGEST_BODY, Refused, act, check_origin
-from ._numbers import numbers, readiness
+from ._numbers import brief, numbers, readiness
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 
     from aiohttp import web
 
 __all__ = ["StatusPage"]
 
-# A server that goes waits for the responses that are under way. An endless one would keep it from going; when one has ended,
-# the browser asks for the next by itself.
-_STREAM = 5.0  # seconds
+# A server that goes waits for the responses that are under way (Hypercorn for 3 s). An endless one would keep it from going;
+# when one has ended, the browser asks for the next by itself.
+_STREAM = 2.5  # seconds
+_FRESH = 0.5
 
+_NOTHING: tuple[float, dict[str, Any], bytes] = (-math.inf, {}, b"")
 _JSON = "application/json"
 _ALWAYS = {"cache-control": "no-store", "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
@@ -76,11 +80,11 @@ class StatusPage:
             raise TypeError(f"interval must be a number of seconds, got {interval!r:.80}")
         if not 0.05 <= interval <= 60:
             raise ValueError(f"interval must be from 0.05 to 60 seconds, got {interval!r:.80}")
-        self._pools = pools if callable(pools) else _returning(pools)
+        self._pools = _returning(pools)
         self._controls = controls
         self._interval = float(interval)
         self._html, self._policy = _document(controls=controls)
-        self._said: tuple[float, bytes] = (-math.inf, b"")
+        self._said = _NOTHING
 
     # What is answered -------------------------------------------------------------------------------------------------------
 
@@ -101,6 +105,7 @@ class StatusPage:
 
     def _show(self, name: str, query: str, headers: Mapping[str, str]) -> _Answer:
         if name == "events":
+            self._now()  # if that raises, it should before the response has begun
             return _Answer(200, "text/event-stream", None, {"x-accel-buffering": "no"})
         if name == "live":
             return _said(200, {"live": True})
@@ -108,7 +113,7 @@ class StatusPage:
             ready, states = readiness(self._pools())
             return _said(200 if ready else 503, {"ready": ready, "pools": states})
         if "format=json" in query.split("&") or _prefers_json(headers.get("accept", "")):
-            return _Answer(200, _JSON, self._now(), {"vary": "accept"})
+            return _Answer(200, _JSON, _dumped(self._now()[0]), {"vary": "accept"})
         return _Answer(
             200,
             "text/html; charset=utf-8",
@@ -122,26 +127,27 @@ class StatusPage:
         if not self._controls:
             raise Refused(403, "the controls are off: StatusPage(..., controls=True)")
         check_origin(headers)
-        done = await act(name, await read(), tuple(self._pools()))
-        self._said = (-math.inf, b"")  # what everybody sees next has the change in it
+        done = await act(name, await read(), self._pools())
+        self._said = _NOTHING  # what everybody sees next has the change in it
         return _said(200, {"done": done})
 
-    def _now(self) -> bytes:
-        """Return the numbers of this moment, or those that somebody else has been told just before."""
-        at, said = self._said
+    def _now(self) -> tuple[dict[str, Any], bytes]:
+        """Return the numbers of this moment, and as an event, or those that somebody else has been told just before."""
+        at, said, event = self._said
         now = asyncio.get_running_loop().time()
-        if now - at >= self._interval / 2:
-            said = _dumped(numbers(self._pools()))
-            self._said = (now, said)
-        return said
+        if now - at >= min(self._interval / 2, _FRESH):
+            said = numbers(self._pools()) | {"interval": self._interval}
+            event = b"data: " + _dumped(brief(said)) + b"\n\n"
+            self._said = (now, said, event)
+        return said, event
 
     async def _events(self, wait: Callable[[float], Awaitable[bool]]) -> AsyncIterator[bytes]:
         """Yield an event each interval, for some seconds; `wait` says whether somebody still listens."""
-        yield b"retry: 100\n\n"
+        yield f"retry: {self._interval * 1000:.0f}\n\n".encode()  # milliseconds: the next stream goes on where this one ends
         loop = asyncio.get_running_loop()
         ends = loop.time() + _STREAM
         while True:
-            yield b"data: " + self._now() + b"\n\n"
+            yield self._now()[1]
             if loop.time() + self._interval > ends or not await wait(self._interval):
                 return
 
@@ -160,13 +166,15 @@ class StatusPage:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        path, root = scope["path"], scope.get("root_path", "")
-        path = path.removeprefix(root)
+        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+        if f"{path}/".startswith(f"{root}/"):
+            path = path[len(root) :]
+        query = scope.get("query_string", b"").decode("latin-1")
         if not path:  # else the page's own links would lead to somewhere else
-            answer = _said(307, {"error": "the page is at this address with a slash at its end"}, location=f"{root}/")
+            here = quote(root.rpartition("/")[2]) + "/" + (query and f"?{query}")
+            answer = _said(307, {"error": "the page is at this address with a slash at its end"}, location=here)
         else:
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-            query = scope.get("query_string", b"").decode("latin-1")
             answer = await self._answer(scope["method"], path, query, headers, lambda: _read(receive))
         named = {"content-type": answer.kind, **_ALWAYS, **answer.headers}
         if answer.body is not None:
@@ -241,12 +249,19 @@ class StatusPage:
         return response
 
 
-def _returning(pools: WorkerPool | Iterable[WorkerPool]) -> Callable[[], Iterable[WorkerPool]]:
-    kept = (pools,) if isinstance(pools, WorkerPool) else tuple(pools)
+def _returning(pools: Any) -> Callable[[], tuple[WorkerPool, ...]]:
+    if callable(pools) and not isinstance(pools, WorkerPool):
+        return lambda: _checked(pools())
+    kept = _checked(pools)
+    return lambda: kept
+
+
+def _checked(pools: Any) -> tuple[WorkerPool, ...]:
+    kept = (pools,) if isinstance(pools, WorkerPool) or not isinstance(pools, Iterable) else tuple(pools)
     for pool in kept:
         if not isinstance(pool, WorkerPool):
             raise TypeError(f"pools must be pools, or a function that returns them, got {pool!r:.80}")
-    return lambda: kept
+    return kept
 
 
 def _document(*, controls: bool) -> tuple[bytes, str]:
@@ -266,8 +281,13 @@ def _document(*, controls: bool) -> tuple[bytes, str]:
 
 
 def _prefers_json(accept: str) -> bool:
-    kinds = [kind.partition(";")[0].strip() for kind in accept.lower().split(",")]
-    return _JSON in kinds and ("text/html" not in kinds or kinds.index(_JSON) < kinds.index("text/html"))
+    weights: dict[str, float] = {}
+    for entry in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in entry.split(";"))
+        quality = next((parameter[2:] for parameter in parameters if re.fullmatch(r"q=[01](\.\d*)?", parameter)), "1")
+        weights.setdefault(kind, float(quality))  # RFC 9110, 12.4.2
+    kinds = sorted((kind for kind in weights if kind in (_JSON, "text/html")), key=lambda kind: -weights[kind])
+    return bool(kinds) and kinds[0] == _JSON and weights[_JSON] > 0
 
 
 def _dumped(value: object) -> bytes:
@@ -292,6 +312,8 @@ async def _read(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> b
         more = True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "the body is not complete")
             yield message.get("body", b"")
             more = message.get("more_body", False)
 
