@@ -74,11 +74,10 @@ def test_memory_is_bounded_however_many_types_there_are_and_however_long_their_t
     assert seen[1].traceback.startswith("tests.test_failures.E0: xxx")
 
 
-@pytest.mark.parametrize("trap", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("trap", [ValueError, KeyboardInterrupt, GeneratorExit])
 def test_an_exception_that_is_a_trap_is_counted_all_the_same(trap: type[BaseException]) -> None:
     class Trap(Exception):
-        @property
-        def __cause__(self) -> BaseException:  # type: ignore[override]
+        def __str__(self) -> str:
             raise trap
 
     loop: Any = Hand()
@@ -86,7 +85,59 @@ def test_an_exception_that_is_a_trap_is_counted_all_the_same(trap: type[BaseExce
     failures.note(Trap(), "job")
     (seen,) = failures.by_type()
     assert (seen.type, seen.count) == ("Trap", 1)
+    assert seen.traceback.endswith("Trap: <exception str() failed>\n" if trap is ValueError else "")
     assert len(loop.raised) == (trap is KeyboardInterrupt)
+
+
+def text_of(error: BaseException) -> str:
+    """Return what is kept of a failure."""
+    loop: Any = Hand()
+    failures = Failures(loop)
+    failures.note(error, "job")
+    return failures.by_type()[0].traceback
+
+
+def test_causes_contexts_and_groups_are_told_as_python_does() -> None:
+    def raised() -> BaseException:
+        try:
+            try:
+                try:
+                    raise KeyError("first")
+                except KeyError:
+                    raise ValueError("second") from None
+            except ValueError:
+                raise LookupError("third")  # noqa: B904
+        except LookupError as third:
+            error = RuntimeError("fourth")
+            error.__cause__ = third
+            return error
+
+    text = text_of(raised())
+    assert "first" not in text, "it is hidden"
+    places = [
+        text.index(part)
+        for part in ("ValueError: second", "During handling", "LookupError: third", "the direct cause", "RuntimeError: fourth")
+    ]
+    assert places == sorted(places)
+    text = text_of(ExceptionGroup("several", [OSError(number) for number in range(5)]))
+    assert text.startswith("ExceptionGroup: several (5 sub-exceptions)\n----- 1 of 5\nOSError: 0\n")
+    assert text.count("-----") == 3
+    assert text_of(asyncio.CancelledError()).endswith("CancelledError\n")
+
+
+def test_a_chain_and_a_group_without_an_end_are_told_with_one() -> None:
+    class Endless(ExceptionGroup[Exception]):
+        @property
+        def exceptions(self) -> tuple[Exception, ...]:
+            return (self,)
+
+    assert "Endless: endless" in text_of(Endless("endless", [ValueError("inside")]))
+    error: BaseException = ValueError(0)
+    for number in range(1, 5000):
+        error, error.__cause__ = ValueError(number), error
+    text = text_of(error)
+    assert "ValueError: 4999" in text
+    assert text.count("ValueError") == 6
 
 
 @pytest.mark.complains

@@ -162,3 +162,24 @@ async def test_a_refusal_holds_no_reference_cycle() -> None:
         finally:
             gc.enable()
         gate.open()
+
+
+@pytest.mark.complains
+async def test_a_failure_is_logged_where_the_applications_records_have_such_a_field_of_their_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    factory = logging.getLogRecordFactory()
+
+    def make(*arguments: Any, **options: Any) -> logging.LogRecord:
+        record = factory(*arguments, **options)
+        record.job = "theirs"
+        return record
+
+    logging.setLogRecordFactory(make)
+    try:
+        async with WorkerPool() as pool:
+            await (await pool.submit(fail, ValueError("no"))).wait()
+    finally:
+        logging.setLogRecordFactory(factory)
+    (record,) = [record for record in caplog.records if record.name == "weirpool.job"]
+    assert "nobody asked why" in record.getMessage()

@@ -32,9 +32,10 @@ def noted(timings: Timings, clock: Hand, ran: float, waited: float = 0.0) -> Non
 
 def end(timings: Timings, accepted_at: float, started_at: float) -> None:
     """Have a job end, as the crew does."""
+    now = timings._time()
     timings.skip -= 1
-    if not timings.skip:
-        timings.note(accepted_at, started_at)
+    if not timings.skip or now > timings.until:
+        timings.note(accepted_at, started_at, now)
 
 
 def exact(values: list[float], share: float) -> float:
@@ -69,7 +70,7 @@ def test_what_is_too_short_to_measure_is_nothing_and_what_is_too_long_is_the_lon
     end(timings, -1e12, 0.0)
     clock.now = 1e12
     timings = Timings(clock)
-    end(timings, 0.0, 0.0)
+    end(timings, 0.0, float("0"))
     _, ran = timings.recent()
     assert ran is not None
     assert ran.p50 == pytest.approx(1e6, rel=0.1)
@@ -159,17 +160,48 @@ def test_once_jobs_are_rare_each_is_counted_again() -> None:
         clock.now += 0.0001
         noted(timings, clock, 0.001)
     assert timings.skip > 1
-    for _ in range(31):  # the longest stride
+    _, before = timings.recent()
+    for _ in range(10):
         clock.now += 1
         noted(timings, clock, 1.0)
     assert timings.skip == 1
-    _, before = timings.recent()
-    clock.now += 1
-    noted(timings, clock, 1.0)
     _, after = timings.recent()
     assert before is not None
     assert after is not None
-    assert after.count == before.count + 1
+    assert after.count == before.count + 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_slow_jobs_after_many_short_ones_show(seed: int) -> None:
+    dice, clock = random.Random(seed), Hand()
+    timings = Timings(clock)
+    fast = dice.randrange(200, 400)
+    for _ in range(fast):
+        clock.now += 0.00002
+        noted(timings, clock, 0.0001)
+    for _ in range(10):
+        clock.now += 3
+        noted(timings, clock, 30.0)
+    _, ran = timings.recent()
+    assert ran is not None
+    assert ran.p99 == pytest.approx(30, rel=0.03)
+    assert ran.p90 == pytest.approx(0.0001, rel=0.03)
+
+
+async def test_a_job_that_is_cancelled_before_its_function_is_called_has_no_run_time() -> None:
+    async with WorkerPool(max_workers=1) as pool:
+        first = await pool.submit(sleep, 0.1)
+        second = await pool.submit(sleep, 1, timeout=5, deadline=asyncio.get_running_loop().time() + 3)
+        await first
+        (job,) = pool.running()  # it has its place, and has not begun
+        assert job.running_for == 0
+        assert job.time_left is not None
+        assert 2 < job.time_left < 3
+        second.cancel()
+        await second.wait()
+        ran = pool.stats().run_time
+        assert ran is not None
+        assert ran.count == 1
 
 
 async def test_a_pool_says_how_long_its_jobs_have_waited_and_run() -> None:

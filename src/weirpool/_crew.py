@@ -316,12 +316,12 @@ class Crew:
         """End a running job, free its place and give the place to the next."""
         run = job.run
         assert run is not None
-        timings = self.timings
+        timings, now = self.timings, self.loop.time()
         timings.skip -= 1
-        if not timings.skip:
-            timings.note(job.accepted_at, run.started_at)
+        if not timings.skip or now > timings.until:
+            timings.note(job.accepted_at, run.started_at, now)
         if self.telemetry is not None:
-            self.telemetry.ended(job, run, state, outcome, self.loop.time())
+            self.telemetry.ended(job, run, state, outcome, now)
         job.end(state, outcome, self._ledger)
         if job.ticket is not None:
             self._queue.ended(job, ran=True)
@@ -448,7 +448,10 @@ class Crew:
                 alive = True
                 self.strays[job] = Abandoned(task, "shutdown", run.started_at)
                 cancel(task)
-            job.end(ABANDONED if alive else CANCELLED, job.cancelled("shutdown", abandoned=alive), self._ledger)
+            state, outcome = ABANDONED if alive else CANCELLED, job.cancelled("shutdown", abandoned=alive)
+            if self.telemetry is not None:
+                self.telemetry.ended(job, run, state, outcome, self.loop.time())
+            job.end(state, outcome, self._ledger)
         job.owner = None
 
     def ages(self) -> list[float]:

@@ -34,10 +34,16 @@ class Failure:
 
     def __del__(self) -> None:
         if not self.seen:
-            _log.error(
-                "job %r of pool %r failed and nobody asked why",
-                self.job,
-                self.pool,
-                exc_info=(type(self.error), self.error, self.traceback),
-                extra=fields("job.failed", self.pool, job=self.job),
-            )
+            try:
+                self._log(fields("job.failed", self.pool, job=self.job))
+            except KeyError:  # the application's own records have one of these fields already
+                self._log({})
+
+    def _log(self, extra: dict[str, str]) -> None:
+        _log.error(
+            "job %r of pool %r failed and nobody asked why",
+            self.job,
+            self.pool,
+            exc_info=(type(self.error), self.error, self.traceback),
+            extra=extra,
+        )

@@ -6,21 +6,22 @@ As text, because a traceback keeps the arguments of every function in it.
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ._errors import is_a
+from ._errors import cause_of, is_a, traceback_of
 from ._exits import raise_in_loop
 from ._show import type_name
 from ._snapshot import FailureType
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterator
 
 __all__ = ["Failures"]
 
 _TYPES = 50
 _OTHERS = "others"
-_FRAMES = 10
+_FRAMES, _CAUSES, _MEMBERS = 10, 5, 3  # of each that are told
 _BEGINNING, _END = 6000, 2000  # characters of a traceback that are kept
 _PERIOD = 1.0  # seconds: to format a traceback takes as long as ten jobs do
 
@@ -32,28 +33,29 @@ class Failures:
         loop: the pool's event loop.
     """
 
-    __slots__ = ("_loop", "_seen")
+    __slots__ = ("_due", "_loop", "_seen")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._seen: dict[str, _Seen] = {}
+        # By type: how many, when the last came, the job whose traceback was kept, and that. Replaced and never changed, as
+        # another thread may look at them.
+        self._seen: dict[str, tuple[int, float, str, str]] = {}
+        self._due: dict[str, float] = {}
 
     def note(self, error: BaseException, job: str) -> None:
         """Count a failure; its traceback is kept if that of the last of its type is a second old."""
         name, now = type_name(error), self._loop.time()
         if name not in self._seen and len(self._seen) >= _TYPES:
             name = _OTHERS
-        seen = self._seen.setdefault(name, _Seen())
-        seen.count += 1
-        seen.at = now
-        if now >= seen.due:
-            seen.due = now + _PERIOD
-            seen.job = job
-            seen.traceback = self._formatted(error)
+        count, _, of, text = self._seen.get(name, (0, now, job, ""))
+        if now >= self._due.get(name, now):
+            self._due[name] = now + _PERIOD
+            of, text = job, self._formatted(error)
+        self._seen[name] = count + 1, now, of, text
 
     def _formatted(self, error: BaseException) -> str:
         try:
-            text = "".join(traceback.format_exception(error, limit=-_FRAMES))
+            text = "".join(_told(error, _CAUSES))
         except BaseException as raised:  # by a property of somebody's exception, say
             if is_a(raised, KeyboardInterrupt, SystemExit):
                 raise_in_loop(self._loop, raised)
@@ -63,21 +65,49 @@ class Failures:
 
     def by_type(self) -> tuple[FailureType, ...]:
         """Return what there has been, the most frequent type first; another thread may ask."""
+        seen = sorted(self._seen.items(), key=lambda item: -item[1][0])
         now = self._loop.time()
-        return tuple(
-            FailureType(name, seen.count, now - seen.at, seen.job, seen.traceback)
-            for name, seen in sorted(self._seen.items(), key=lambda item: -item[1].count)
-        )
+        return tuple(FailureType(name, count, now - at, job, text) for name, (count, at, job, text) in seen)
 
 
-class _Seen:
-    """What is known of the failures of one type."""
+def _told(error: BaseException, causes: int) -> Iterator[str]:
+    """Tell how an exception came to be, as Python does, but with a bound: a chain, or a group of itself, may have no end.
 
-    __slots__ = ("at", "count", "due", "job", "traceback")
+    What the exception says of these is not asked, only what it is.
+    """
+    cause, context = cause_of(error), _context_of(error)
+    for before, said in ((cause, _CAUSE), (None if cause is not None or _is_hidden(error) else context, _CONTEXT)):
+        if before is not None and causes:
+            yield from _told(before, causes - 1)
+            yield f"\n{said}\n\n"
+    message = _message(error)
+    frames = traceback.format_tb(traceback_of(error), limit=-_FRAMES)
+    if frames:
+        yield "Traceback (most recent call last):\n"
+        yield from frames
+    yield f"{_name(error)}{message and ': '}{message}\n"
+    if is_a(error, BaseExceptionGroup) and causes:
+        for number, member in enumerate(_members(error)[:_MEMBERS], 1):
+            yield f"----- {number} of {len(_members(error))}\n"
+            yield from _told(member, causes - 1)
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.at = 0.0
-        self.due = float("-inf")
-        self.job = ""
-        self.traceback = ""
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "<exception str() failed>"
+
+
+def _name(error: BaseException) -> str:
+    name, module = _qualified_name(type(error)), _module_of(type(error))
+    return name if module in ("builtins", "__main__") else f"{module}.{name}"
+
+
+_CAUSE = "The above exception was the direct cause of the following exception:"
+_CONTEXT = "During handling of the above exception, another exception occurred:"
+_qualified_name: Any = vars(type)["__qualname__"].__get__
+_module_of: Any = vars(type)["__module__"].__get__
+_members: Any = vars(BaseExceptionGroup)["exceptions"].__get__
+_context_of: Any = vars(BaseException)["__context__"].__get__
+_is_hidden: Any = vars(BaseException)["__suppress_context__"].__get__

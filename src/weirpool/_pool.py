@@ -25,7 +25,7 @@ from ._queue import JobQueue
 from ._run import CURRENT, Run
 from ._settings import Settings, ordered, workers
 from ._snapshot import FailureType, PoolStats, ShutdownReport, Stray
-from ._telemetry import AWAITED, connect
+from ._telemetry import connect
 from ._ticket import Ticket
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ._running import RunningJob
     from ._scaler import Scaler
     from ._settings import TraceMode
+    from ._telemetry import Telemetry
     from ._ticket import Key
     from ._window import Window
     from .policies import OverloadPolicy, Retry, ScalingPolicy
@@ -118,7 +119,8 @@ class WorkerPool(AsyncResource):
         ValueError: an argument is out of its range.
     """
 
-    _tracing = False  # whether `run` has to say that it is one
+    _telemetry: Telemetry | None = None
+    _by_run = False  # whether what is being submitted is awaited by `run`, and who traces wants to know
 
     def __init__(
         self,
@@ -200,8 +202,7 @@ class WorkerPool(AsyncResource):
         if settings.overload is not None:
             self._crew.shed_by(_overload(self._name, settings.overload, loop))
         self._admission = Admission(settings, self._crew, queue, ledger, listener, loop)
-        telemetry = self._crew.telemetry = connect(settings, ledger, self._crew, self._admission)
-        self._tracing = telemetry is not None and telemetry.tracing and settings.trace == "auto"
+        self._telemetry = self._crew.telemetry = connect(settings, ledger, self._crew, self._admission)
         self._closing = Closing(settings, self._crew, self._admission, ledger, listener, loop)
         if settings.scaling is not None and window is not None:
             self._scaler = _scaler(settings, self._crew, self._admission, queue, ledger, window, loop)
@@ -335,6 +336,8 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
         """
         job = self._job(fn, args, timeout, deadline, name)
+        if self._by_run:
+            self._mark_awaited(job)
         if priority is not _USUAL or key is not None or coalesce is not False or retry is not None:
             joined = self._special(job, priority, key, coalesce, retry)
             if joined is not None:
@@ -429,7 +432,8 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
             BaseException: whatever the job itself raised.
         """
-        awaited = AWAITED.set(True) if self._tracing else None
+        if self._telemetry is not None and self._telemetry.tracing:
+            self._by_run = True
         try:
             handle: Any = await self.submit(
                 fn,
@@ -443,8 +447,8 @@ class WorkerPool(AsyncResource):
                 retry=retry,
             )
         finally:
-            if awaited is not None:
-                AWAITED.reset(awaited)
+            if self._by_run:
+                self._by_run = False
         if CURRENT.get() is None:
             try:
                 await handle.wait()
@@ -712,6 +716,11 @@ class WorkerPool(AsyncResource):
         job.accepted_at = self._loop.time()
         job.run = job.waiters = job.ticket = None
         return job
+
+    def _mark_awaited(self, job: Job) -> None:
+        self._by_run = False
+        if self._telemetry is not None:
+            self._telemetry.awaited(job)
 
     def _special(self, job: Job, priority: int, key: Key | None, coalesce: object, retry: Retry | None) -> Job | None:
         """Check the wishes that few jobs have, and note them; return the job that is to be joined instead, if there is one."""

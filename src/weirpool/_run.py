@@ -38,7 +38,7 @@ class Run:
         job: whose run it is; None when that has ended.
         task: the task that runs it.
         scope: the `asyncio.timeout` around it, if it has one.
-        started_at: when its function was called, on the loop's clock.
+        started_at: when its function was called, on the loop's clock; before that, the very same number as `job.accepted_at`.
         due: when its time will be over, if it has a limit.
         limit: when somebody has to look at it again: when it is due first, and then at the end of its grace.
         cause: why it is being ended before its time; the first cause stays, and the job is cancelled only for that one.
@@ -55,6 +55,11 @@ class Run:
     limit: float
     cause: Cause | None
     loan: Loan | None
+
+    @property
+    def begun(self) -> bool:
+        """Whether its function has been called; only to be asked while the job has not ended."""
+        return self.job is not None and self.started_at is not self.job.accepted_at
 
     @property
     def late(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from . import _stack
 from ._handle import JobHandle
+from ._job import Job
 from ._run import Run
 
 __all__ = ["RunningJob", "ages", "describe"]
@@ -47,8 +48,8 @@ def describe(runs: Iterable[Run], now: float) -> tuple[RunningJob, ...]:
         RunningJob(
             id=run.job.number,
             name=run.job.name,
-            running_for=now - run.started_at,
-            time_left=None if run.due is None else max(0.0, run.due - now),
+            running_for=now - run.started_at if run.begun else 0.0,
+            time_left=_time_left(run, run.job, now),
             lending=run.loan is not None and run.loan.out,
             ending=run.cause.reason if run.cause is not None else "deadline" if run.late else None,
             stack=_stack.where(run.task),
@@ -61,4 +62,13 @@ def describe(runs: Iterable[Run], now: float) -> tuple[RunningJob, ...]:
 
 def ages(runs: Iterable[Run], now: float) -> list[float]:
     """Return for how long the jobs have been running that have not ended, in seconds."""
-    return [now - run.started_at for run in runs if run.job is not None]
+    return [now - run.started_at for run in runs if run.begun]
+
+
+def _time_left(run: Run, job: Job, now: float) -> float | None:
+    if run.begun:
+        return None if run.due is None else max(0.0, run.due - now)
+    limits = [] if job.timeout is None else [job.timeout]
+    if job.deadline is not None:
+        limits.append(max(0.0, job.deadline - now))
+    return min(limits, default=None)

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from ._group import JobGroup
+from ._logs import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +128,9 @@ def cancel(task: asyncio.Task[None]) -> None:
         task.cancel()
     except Exception:
         with suppress(Exception):  # whatever a logging handler does, the pool has to go on
-            _log.exception("task %r can't be cancelled", task.get_name(), extra={"event": "weirpool.job.uncancellable"})
+            _log.exception(
+                "task %r can't be cancelled", task.get_name(), extra=fields("job.uncancellable", "", job=task.get_name())
+            )
 
 
 def _release(future: asyncio.Future[None]) -> None:

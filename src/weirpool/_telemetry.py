@@ -6,10 +6,14 @@ The core never imports the exporter. Where nobody has configured any telemetry t
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import weakref
-from contextvars import ContextVar
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ._lifecycle import PoolState
+from ._logs import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,10 +23,12 @@ if TYPE_CHECKING:
     from ._run import Run
     from ._settings import Settings
 
-__all__ = ["AWAITED", "Line", "Places", "Reading", "Telemetry", "connect"]
+__all__ = ["Line", "Places", "Reading", "Telemetry", "connect"]
 
-AWAITED: ContextVar[bool] = ContextVar("weirpool.awaited", default=False)
-"""Whether what is being submitted is awaited by `run()`."""
+
+_log = logging.getLogger("weirpool.telemetry")
+
+_TRIES = 10
 
 
 class Reading(NamedTuple):
@@ -42,6 +48,11 @@ class Reading(NamedTuple):
     unfinished_seconds: float
     oldest_seconds: float
 
+    @property
+    def balanced(self) -> bool:
+        """Whether it is of one instant: another thread may read while the pool counts."""
+        return self.accepted == sum(self.ended.values()) + self.queued + self.running + self.lending
+
 
 class Telemetry(Protocol):
     """Whoever exports what happens in one pool. Nothing that it does may raise."""
@@ -49,6 +60,10 @@ class Telemetry(Protocol):
     @property
     def tracing(self) -> bool:
         """Whether it wants to hear of jobs that are about to start."""
+        ...
+
+    def awaited(self, job: Job) -> None:
+        """Hear that a job which has been made is awaited by `run()`; only called while it traces."""
         ...
 
     def starting(self, job: Job) -> None:
@@ -87,15 +102,22 @@ def connect(settings: Settings, ledger: Ledger, crew: Places, admission: Line) -
     """
     if settings.meter_provider is None and settings.tracer_provider is None and "opentelemetry" not in sys.modules:
         return None
-    otel = importlib.import_module("weirpool.telemetry._otel")
-    telemetry: Telemetry | None = otel.connect(
-        settings.name,
-        _reader(settings, ledger, crew, admission),
-        meter_provider=settings.meter_provider,
-        tracer_provider=settings.tracer_provider,
-        trace_mode=settings.trace,
-        time_in_queue=settings.time_in_queue_histogram,
-    )
+    try:
+        otel = importlib.import_module("weirpool.telemetry._otel")
+        telemetry: Telemetry | None = otel.connect(
+            settings.name,
+            _reader(settings, ledger, crew, admission),
+            meter_provider=settings.meter_provider,
+            tracer_provider=settings.tracer_provider,
+            trace_mode=settings.trace,
+            time_in_queue=settings.time_in_queue_histogram,
+        )
+    except Exception:  # what is exported is no reason for a service not to start
+        with suppress(Exception):  # nor is a logging handler
+            _log.exception(
+                "pool %r has no telemetry, as that failed", settings.name, extra=fields("telemetry.failed", settings.name)
+            )
+        return None
     return telemetry
 
 
@@ -106,18 +128,27 @@ def _reader(settings: Settings, ledger: Ledger, crew: Places, admission: Line) -
     def read() -> Reading:
         crew, admission = their_crew(), their_admission()
         ages = [] if crew is None else crew.ages()
+        reading = once(crew, admission, ages)
+        for _ in range(_TRIES):
+            if reading.balanced:
+                break
+            reading = once(crew, admission, ages)
+        return reading
+
+    def once(crew: Places | None, admission: Line | None, ages: list[float]) -> Reading:
+        closed = ledger.pool is PoolState.CLOSED  # where pools of one name are added up, it has no room to offer
         return Reading(
             accepted=ledger.accepted,
-            ended=ledger.ends,
-            refused=ledger.refused,
+            ended=dict(ledger.ends),
+            refused=dict(ledger.refused),
             waiting=0 if admission is None else admission.waiting,
             queued=ledger.queued,
-            queue_size=settings.queue_size,
+            queue_size=0 if closed else settings.queue_size,
             running=ledger.running,
             lending=ledger.lending,
             strays=ledger.strays,
-            workers=0 if crew is None else crew.places,
-            max_workers=settings.max_workers,
+            workers=0 if closed or crew is None else crew.places,
+            max_workers=0 if closed else settings.max_workers,
             unfinished_seconds=sum(ages),
             oldest_seconds=max(ages, default=0.0),
         )

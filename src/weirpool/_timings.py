@@ -5,7 +5,8 @@ Buckets grow by a constant factor, so that the middle of each is within 3 % of a
 last minute is kept, and the difference is what has happened since: so a job costs two additions, whatever the window.
 
 That is a twentieth of what a pool needs for a short job. So where more than a thousand jobs end in a second, one in sixteen is
-counted, for those before it too: which one is drawn, so that no pattern among the jobs can hide from it.
+counted, for those before it too: which one is drawn, so that no pattern among the jobs can hide from it. And whatever ends
+when nothing has been counted for a while is counted for itself: where jobs have become slow, no slow job is missed.
 """
 
 from __future__ import annotations
@@ -57,9 +58,10 @@ class Timings:
 
     Attributes:
         skip: which of the jobs that end is to be noted: 1 is the next. Whoever ends a job counts it down.
+        until: a job that ends later than this is to be noted in any case.
     """
 
-    __slots__ = ("_all", "_dice", "_last", "_marks", "_next", "_ran", "_stride", "_time", "_waited", "skip")
+    __slots__ = ("_all", "_dice", "_last", "_marks", "_next", "_ran", "_stride", "_time", "_waited", "skip", "until")
 
     def __init__(self, time: Callable[[], float]) -> None:
         self._time = time
@@ -71,10 +73,14 @@ class Timings:
         self._last = -math.inf
         self._dice = 1
         self._stride = self.skip = 1
+        self.until = math.inf
 
-    def note(self, accepted_at: float, started_at: float, log: Callable[[float], float] = math.log) -> None:
+    def note(self, accepted_at: float, started_at: float, now: float, log: Callable[[float], float] = math.log) -> None:
         """Count a job that ends now, and those before it that were skipped."""
-        now, stride = self._time(), self._stride
+        stride = 1 if self.skip else self._stride  # what was skipped before a quiet spell was not like what came after it
+        if started_at is accepted_at:  # it has not begun: see `Run`
+            self.skip += 1
+            return
         if now >= self._next:
             self._mark(now)
             self._all = _ALL
@@ -92,6 +98,7 @@ class Timings:
             stride = 1
         self._last = now
         self._stride = self.skip = stride
+        self.until = now + _RARE * stride
 
     def recent(self) -> tuple[Percentiles | None, Percentiles | None]:
         """Return how long the jobs have waited, and run, that have ended in the last minute, or up to 70 s; None: no jobs.

@@ -78,7 +78,6 @@ def test_each_event_of_the_page_is_in_the_source_and_the_other_way_round() -> No
     table = page[page.index("## Logs") : page.index("## Metrics")]
     source = "\n".join(path.read_text() for path in (DOCS.parent / "src" / "weirpool").rglob("*.py"))
     events = {f"weirpool.{event}" for event in re.findall(r"fields\(\s*\"([a-z_.]+)\"", source)}
-    events |= set(re.findall(r"\"event\": \"([a-z_.]+)\"", source))
     loggers = set(re.findall(r"getLogger\(\"(weirpool\.[a-z]+)\"\)", source)) - {"weirpool.demo"}
     named = set(re.findall(r"`(weirpool\.[a-z]+\.[a-z]+)`", table))
     assert named == events

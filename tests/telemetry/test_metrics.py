@@ -17,10 +17,21 @@ from typing import Any
 import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import NoOpTracerProvider
 
 from tests.support import FOREVER, Gate, Stubborn, balanced, echo, fail, sleep, turns
-from weirpool import JobCancelled, JobHandle, JobTimeout, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool import (
+    JobCancelled,
+    JobHandle,
+    JobState,
+    JobTimeout,
+    PoolClosed,
+    PoolOverloaded,
+    PoolState,
+    WorkerPool,
+    _telemetry,
+)
 from weirpool.telemetry import _otel as otel
 
 from .support import Meters, Traces
@@ -56,6 +67,7 @@ async def test_the_exported_counts_add_up_to_the_books(meters: Meters) -> None:
         await pool.submit(gate)
         with pytest.raises(PoolOverloaded):
             await pool.submit(gate)
+        await turns()
         jobs[0].cancel()
         await jobs[0].wait()
 
@@ -346,7 +358,7 @@ async def test_an_exporter_that_raises_harms_no_job_and_is_not_asked_again(
     assert len(calls) == 1
     (record,) = [record for record in caplog.records if record.name == "weirpool.telemetry"]
     assert record.levelno == logging.ERROR
-    assert "is off from now on" in record.getMessage()
+    assert "are off from now on" in record.getMessage()
 
 
 async def test_however_many_errors_there_are_attributes_do_not_pile_up(meters: Meters) -> None:
@@ -361,3 +373,128 @@ async def test_however_many_errors_there_are_attributes_do_not_pile_up(meters: M
         with pytest.raises(KeyError):
             await pool.run(fail, KeyError("x"))
         assert len(telemetry._attributes) == before
+
+
+async def test_in_another_thread_the_counts_of_a_collection_add_up_too(meters: Meters) -> None:
+    wrong: list[Any] = []
+    collections = 0
+    done = threading.Event()
+
+    def collect() -> None:
+        nonlocal collections
+        while not done.is_set():
+            metrics = meters.metrics()
+            if "weirpool.submissions" not in metrics:
+                continue
+
+            def points(name: str, metrics: Any = metrics) -> dict[Any, Any]:
+                return {tuple(point.attributes.values()): point.value for point in metrics[name].data.data_points}
+
+            collections += 1
+            accepted = points("weirpool.submissions")[("a", "accepted")]
+            rest = [points(f"weirpool.{name}") for name in ("job.completed", "job.active", "queue.size")]
+            if accepted != sum(sum(values.values()) for values in rest):
+                wrong.append((accepted, rest))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        async with WorkerPool(max_workers=10, name="a", meter_provider=meters.provider) as pool:
+            thread = threading.Thread(target=collect)
+            thread.start()
+            while collections < 30:
+                await asyncio.gather(*(pool.run(echo, number) for number in range(200)))
+            done.set()
+            await asyncio.to_thread(thread.join)
+    finally:
+        done.set()
+        sys.setswitchinterval(before)
+    assert not wrong
+
+
+async def test_the_sums_of_pools_of_one_name_do_not_fall_while_one_is_left(meters: Meters) -> None:
+    async def runs(jobs: int) -> WorkerPool:
+        async with WorkerPool(name="a", meter_provider=meters.provider) as pool:
+            for _ in range(jobs):
+                await pool.run(echo, 1)
+        return pool
+
+    def completed() -> Any:
+        return meters.value("weirpool.job.completed", "a", weirpool_job_outcome="succeeded")
+
+    stays = await runs(1)
+    for number in range(1, 4):
+        gone = await runs(10)
+        assert completed() == 1 + 10 * number
+        del gone
+        gc.collect()
+        assert completed() == 1 + 10 * number
+    assert meters.value("weirpool.worker.limit", "a") == 0, "closed pools have no workers"
+    del stays
+    gc.collect()
+    assert not meters.points("weirpool.job.completed")
+    again = await runs(2)
+    assert completed() == 2
+    del again
+
+
+@pytest.mark.complains
+async def test_a_provider_that_fails_keeps_no_pool_from_opening(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MeterProvider):
+        def get_meter(self, *arguments: Any, **options: Any) -> Any:
+            raise OSError("no")
+
+    async with WorkerPool(meter_provider=Broken(shutdown_on_exit=False)) as pool:
+        assert await pool.run(echo, 1) == 1
+    assert [record.event for record in caplog.records if record.name == "weirpool.telemetry"] == ["weirpool.telemetry.failed"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("accepted", "reads"), [([1], 1), ([2, 2, 1], 3), ([2] * 20, 11)])
+async def test_what_is_read_while_the_pool_counts_is_read_again(accepted: list[int], reads: int) -> None:
+    class Books:
+        """Those of a pool, whose first count is changed while they are read."""
+
+        ends = {JobState.SUCCEEDED: 1}  # noqa: RUF012
+        refused: dict[str, int] = {}  # noqa: RUF012
+        queued = running = lending = strays = 0
+        pool = PoolState.OPEN
+        asked = 0
+
+        @property
+        def accepted(self) -> int:
+            self.asked += 1
+            return accepted[self.asked - 1]
+
+    class Nobody:
+        places = waiting = 0
+
+        def ages(self) -> list[float]:
+            return []
+
+    books: Any = Books()
+    pool, nobody = WorkerPool(), Nobody()
+    reading = _telemetry._reader(pool._settings, books, nobody, nobody)()
+    assert (books.asked, reading.accepted) == (reads, accepted[reads - 1])
+
+
+async def test_a_job_whose_function_was_never_called_has_no_duration(meters: Meters) -> None:
+    async with WorkerPool(max_workers=1, name="a", meter_provider=meters.provider) as pool:
+        first = await pool.submit(sleep, 0.1)
+        second = await pool.submit(sleep, 1)
+        await first
+        second.cancel()
+        await second.wait()
+        assert {attributes["weirpool.job.outcome"]: n for attributes, n in meters.points("weirpool.job.duration")} == {
+            "succeeded": 1
+        }
+
+
+async def test_a_group_in_a_group_in_a_group_has_a_type_all_the_same(meters: Meters) -> None:
+    error: Exception = ValueError("inside")
+    for _ in range(20):
+        error = ExceptionGroup("one", [error])
+    async with WorkerPool(name="a", meter_provider=meters.provider) as pool:
+        with pytest.raises(ExceptionGroup):
+            await pool.run(fail, error)
+        ((attributes, _),) = meters.points("weirpool.job.duration")
+    assert attributes["error.type"] == "ExceptionGroup"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Any
 
 import pytest
 from opentelemetry import baggage, context, trace
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.support import FOREVER, Gate, Stubborn, echo, fail, sleep, turns
 from weirpool import JobCancelled, JobTimeout, WorkerPool
+from weirpool.events import JobAccepted, Observer
 
 from .support import Meters, Traces, attributes
 
@@ -238,3 +241,156 @@ async def test_a_job_whose_task_has_to_be_made_anew_has_one_span(traces: Traces,
         handle = await pool.submit(inner)
         assert await handle == traces.span("inner").context
         monkeypatch.undo()
+
+
+class Fails(SpanProcessor):
+    """A span processor that raises."""
+
+    def __init__(self, error: BaseException, when: str) -> None:
+        self.error = error
+        self.when = when
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if self.when == "start":
+            raise self.error
+
+    def on_end(self, span: Any) -> None:
+        if self.when == "end":
+            raise self.error
+
+
+class Exits(BaseException):
+    """What nobody catches."""
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("when", ["start", "end"])
+@pytest.mark.parametrize("error", [ValueError("no"), Exits()])
+async def test_an_exporter_that_raises_anything_costs_no_job_and_no_place(error: BaseException, when: str) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Fails(error, when))
+    async with WorkerPool(max_workers=1, tracer_provider=provider) as pool:
+        assert await pool.run(echo, 1) == 1
+        assert await pool.run(echo, 2) == 2
+        assert (pool.stats().running, pool.stats().succeeded) == (0, 2)
+
+
+@pytest.mark.complains
+async def test_spans_that_are_open_when_an_exporter_fails_are_ended(traces: Traces) -> None:
+    gate = Gate()
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        await pool.submit(gate)
+        await turns()
+        failing = Fails(ValueError("no"), "start")
+        traces.provider.add_span_processor(failing)
+        await pool.run(echo, 1)
+        failing.when = ""
+        gate.open()
+    assert [span.name for span in traces.spans()] == ["Gate"]
+
+
+async def test_hostile_exceptions_and_callables_turn_nothing_off(traces: Traces) -> None:
+    class Liar(Exception):
+        @property
+        def __class__(self) -> Any:
+            raise ZeroDivisionError
+
+    class Endless(ExceptionGroup[Exception]):
+        @property
+        def exceptions(self) -> tuple[Exception, ...]:
+            raise ZeroDivisionError
+
+    class Guard(type):
+        def __getattribute__(cls, name: str) -> Any:
+            if name in {"__module__", "__qualname__"}:
+                raise ZeroDivisionError
+            return super().__getattribute__(name)
+
+    class Guarded(Exception, metaclass=Guard):
+        pass
+
+    class Proxy:
+        def __getattr__(self, name: str) -> Any:
+            raise ZeroDivisionError
+
+        async def __call__(self) -> int:
+            return 1
+
+    class Nowhere:
+        @property
+        def __module__(self) -> str:  # type: ignore[override,misc]
+            raise ZeroDivisionError
+
+        async def __call__(self) -> int:
+            return 1
+
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        for error in (Liar(), Endless("x", [ValueError()]), Guarded()):
+            handle = await pool.submit(fail, error)
+            await handle.wait()
+            assert handle.exception() is error
+        for callable_ in (Proxy(), Nowhere()):
+            assert await pool.run(callable_) == 1
+        assert pool._telemetry is not None
+        assert pool._telemetry.tracing
+    types = [attributes(span).get("error.type") for span in traces.spans()]
+    assert [kind and kind.rpartition(".")[2] for kind in types] == ["Liar", "ValueError", "Guarded", None, None]
+
+
+async def test_who_has_stopped_waiting_is_no_parent(traces: Traces) -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, tracer_provider=traces.provider) as pool:
+        await pool.submit(gate)
+        with traces.tracer.start_as_current_span("request"):
+            handle = await pool.submit(inner)
+        tasks = [asyncio.create_task(handle.wait()) for _ in range(2)]
+        await turns()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        gate.open()
+        await pool.wait_idle()
+    assert traces.span("inner").parent is None
+
+
+async def test_what_an_observer_submits_while_somebody_runs_a_job_is_not_awaited(traces: Traces) -> None:
+    class Submits(Observer):
+        def job_accepted(self, event: JobAccepted) -> None:
+            if event.name == "first":
+                pool.submit_nowait(inner, name="second")
+
+    async with WorkerPool(tracer_provider=traces.provider, observers=[Submits()]) as pool:
+        with traces.tracer.start_as_current_span("request") as request:
+            await pool.run(echo, 1, name="first")
+        await pool.wait_idle()
+    assert traces.span("inner").parent is None
+    assert traces.span("echo").parent == request.get_span_context()
+
+
+async def test_a_run_that_is_closed_elsewhere_while_it_waits_for_room_ends(traces: Traces) -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, tracer_provider=traces.provider) as pool:
+        await pool.submit(gate)
+        coroutine = pool.run(echo, 1)
+        coroutine.send(None)
+        contextvars.Context().run(coroutine.close)
+        gate.open()
+
+
+@pytest.mark.complains
+def test_an_exit_that_comes_up_in_an_exporter_ends_the_loop_and_not_the_job() -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Fails(KeyboardInterrupt(), "end"))
+    seen: list[Any] = []
+
+    async def main() -> None:
+        async with WorkerPool(tracer_provider=provider) as pool:
+            handle = await pool.submit(echo, 1)
+            try:
+                await asyncio.sleep(FOREVER)
+            finally:
+                seen.append(await handle)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert seen == [1]

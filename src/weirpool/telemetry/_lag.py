@@ -14,11 +14,13 @@ import math
 import sys
 import threading
 import time
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Self
 
 from .. import _checks
 from .._logs import fields
+from .._runner import run_job
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -28,6 +30,7 @@ __all__ = ["LoopLag"]
 _log = logging.getLogger("weirpool.loop")
 
 _DEEPEST = 20
+_PATIENCE = 1.0  # seconds
 
 
 class LoopLag:
@@ -93,7 +96,8 @@ class LoopLag:
         assert self._thread is not None
         self._stop.set()
         self._timer.cancel()
-        self._thread.join()  # it looks at that event, and does nothing that takes time
+        self._note(time.monotonic() - self._due)
+        self._thread.join(_PATIENCE)  # a logging handler may be waiting for this loop
         self._loop = self._timer = self._thread = None
 
     # On the loop ------------------------------------------------------------------------------------------------------------
@@ -104,9 +108,12 @@ class LoopLag:
         self._timer = self._loop.call_later(self._interval, self._beat, context=Context())
 
     def _beat(self) -> None:
-        self.last = max(0.0, time.monotonic() - self._due)
-        self.worst = max(self.worst, self.last)
+        self._note(time.monotonic() - self._due)
         self._wait()
+
+    def _note(self, late: float) -> None:
+        self.last = max(0.0, late)
+        self.worst = max(self.worst, self.last)
 
     # In the thread ----------------------------------------------------------------------------------------------------------
 
@@ -118,7 +125,8 @@ class LoopLag:
             if late > self._threshold and due != named:
                 named = due  # once for each time
                 self.blocked += 1
-                self._say(late)
+                with suppress(Exception):  # whatever a logging handler does, the next time is to be named, too
+                    self._say(late)
 
     def _say(self, late: float) -> None:
         task = None if self._loop is None else asyncio.current_task(self._loop)
@@ -139,10 +147,13 @@ def _lines(frame: FrameType | None) -> list[str]:
     lines: list[str] = []
     while frame is not None and len(lines) < _DEEPEST and not frame.f_code.co_filename.endswith(_LOOP):
         code = frame.f_code
+        if code.co_filename == _RUNNER:  # which called the job; everything further out is asyncio's
+            break
         source = linecache.getline(code.co_filename, frame.f_lineno).strip()
         lines.append(f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}{f': {source}' if source else ''}")
         frame = frame.f_back
     return lines[::-1]
 
 
+_RUNNER = run_job.__code__.co_filename
 _LOOP = ("asyncio/events.py", "asyncio/base_events.py", "asyncio\\events.py", "asyncio\\base_events.py")

@@ -10,12 +10,16 @@ attributes are written out, as the package that has them pins one exact version 
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
+import threading
+import time
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary, WeakSet
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet, finalize
 
 from opentelemetry import context as context_api
 from opentelemetry import metrics, trace
@@ -23,11 +27,13 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 from opentelemetry.trace import Link, Status, StatusCode
 
+from .._errors import is_a, traceback_of
+from .._exits import raise_in_loop
 from .._failure import Failure
 from .._lifecycle import ABANDONED, CANCELLED, SUCCEEDED, TIMED_OUT, JobState
 from .._logs import fields
-from .._show import function_name
-from .._telemetry import AWAITED
+from .._show import function_name, innermost
+from .._telemetry import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +45,6 @@ if TYPE_CHECKING:
     from .._job import Job, Outcome
     from .._run import Run
     from .._settings import TraceMode
-    from .._telemetry import Reading
 
 __all__ = ["connect"]
 
@@ -177,11 +182,14 @@ OBSERVED = (
 class Instruments:
     """What is shared by all pools that report to one meter provider."""
 
-    __slots__ = ("duration", "pools", "time_in_queue")
+    __slots__ = ("_gone", "_lock", "_pools", "_readings", "duration", "time_in_queue")
 
     def __init__(self, provider: MeterProvider) -> None:
         meter = provider.get_meter("weirpool", version("weirpool"), _SCHEMA)
-        self.pools: WeakSet[Pool] = WeakSet()
+        self._pools: WeakSet[Pool] = WeakSet()
+        self._gone: dict[str, list[Reading]] = {}
+        self._lock = threading.RLock()  # as a pool may end, by the garbage collector, while its thread has it
+        self._readings = _Readings()
         self.duration: Histogram = _histogram(meter, "weirpool.job.duration", "How long jobs have run.", _LONG)
         self.time_in_queue: Histogram = _histogram(
             meter, "weirpool.job.time_in_queue", "How long jobs have waited from being accepted to their first step.", _SHORT
@@ -190,30 +198,88 @@ class Instruments:
             create = getattr(meter, observed.kind)
             create(
                 observed.name,
-                callbacks=[partial(_observe, self.pools, observed)],
+                callbacks=[partial(self._observe, observed)],
                 unit=observed.unit,
                 description=observed.description,
             )
+
+    def add(self, pool: Pool) -> None:
+        """Observe a pool, as long as it lives."""
+        with self._lock:
+            self._pools.add(pool)
+        finalize(pool, self._end, pool.name, pool.read).atexit = False
+
+    def _end(self, name: str, read: Callable[[], Reading]) -> None:
+        """Keep what a pool has counted as long as there is another of its name: their sum must not fall."""
+        with self._lock:
+            if any(pool.name == name for pool in self._pools):
+                self._gone[name] = [_added([*self._gone.get(name, ()), read()])]
+            else:
+                self._gone.pop(name, None)
+
+    def _observe(self, observed: Observed, _: CallbackOptions) -> Iterator[Observation]:
+        """Read one metric of all pools that there are; called by whichever thread collects.
+
+        Pools of one name are one to whoever looks at the metrics, so their numbers are added up.
+        """
+        sums: dict[tuple[str, tuple[str, str] | None], float] = {}
+        for name, reading in self._read(observed.name):
+            for attribute, value in observed.values(reading).items():
+                which = name, attribute
+                sums[which] = sums.get(which, 0) + value
+        for (name, attribute), value in sums.items():
+            yield Observation(value, {_POOL: name} if attribute is None else {_POOL: name, attribute[0]: attribute[1]})
+
+    def _read(self, metric: str) -> list[tuple[str, Reading]]:
+        """Return what the pools read, at one instant for all metrics of a collection.
+
+        A collection asks for each metric once, in one thread: the first that is asked for again is the first of the next.
+        """
+        last, now = self._readings, time.monotonic()
+        if metric in last.asked or now > last.at + _COLLECTION:
+            with self._lock:
+                pools, gone = tuple(self._pools), [(name, one) for name, some in self._gone.items() for one in some]
+            last.asked, last.at = set(), now
+            last.pools = [*((pool.name, pool.read()) for pool in pools), *gone]
+        last.asked.add(metric)
+        return last.pools
+
+
+class _Readings(threading.local):
+    """What was read for the collection that this thread is making.
+
+    Attributes:
+        at: when that was.
+        asked: the metrics that have been asked for.
+        pools: the readings, each with the name of its pool.
+    """
+
+    def __init__(self) -> None:
+        self.at = -math.inf
+        self.asked: set[str] = set()
+        self.pools: list[tuple[str, Reading]] = []
+
+
+_COLLECTION = 1.0  # seconds; what is older is of a collection that was broken off
+
+
+def _added(readings: list[Reading]) -> Reading:
+    """Return what pools that are gone have counted, as the reading of one that does nothing."""
+    return Reading(
+        accepted=sum(reading.accepted for reading in readings),
+        ended={state: sum(reading.ended[state] for reading in readings) for state in readings[0].ended},
+        refused={reason: sum(reading.refused[reason] for reading in readings) for reason in readings[0].refused},
+        **dict.fromkeys(_NOTHING, 0),
+    )
+
+
+_NOTHING = tuple(name for name in Reading._fields if name not in {"accepted", "ended", "refused"})
 
 
 def _histogram(meter: Meter, name: str, description: str, boundaries: tuple[float, ...]) -> Histogram:
     return meter.create_histogram(
         name, unit="s", description=description, explicit_bucket_boundaries_advisory=[float(limit) for limit in boundaries]
     )
-
-
-def _observe(pools: WeakSet[Pool], observed: Observed, _: CallbackOptions) -> Iterator[Observation]:
-    """Read one metric of all pools that there are; called by whichever thread collects.
-
-    Pools of one name are one to whoever looks at the metrics, so their numbers are added up.
-    """
-    sums: dict[tuple[str, tuple[str, str] | None], float] = {}
-    for pool in tuple(pools):
-        for attribute, value in observed.values(pool.read()).items():
-            which = pool.name, attribute
-            sums[which] = sums.get(which, 0) + value
-    for (name, attribute), value in sums.items():
-        yield Observation(value, {_POOL: name} if attribute is None else {_POOL: name, attribute[0]: attribute[1]})
 
 
 _instruments: WeakKeyDictionary[MeterProvider, Instruments] = WeakKeyDictionary()
@@ -235,6 +301,7 @@ class Pool:
     __slots__ = (
         "__weakref__",
         "_attributes",
+        "_awaited",
         "_duration",
         "_mode",
         "_spans",
@@ -260,6 +327,7 @@ class Pool:
         self._tracer = tracer
         self._mode = mode
         self._spans: dict[Job, Span] = {}
+        self._awaited: WeakSet[Job] = WeakSet()
         self._duration = None if instruments is None else instruments.duration
         self._time_in_queue = None if instruments is None or not time_in_queue else instruments.time_in_queue
         # The sets of attributes that nearly all records have, made once.
@@ -267,7 +335,7 @@ class Pool:
             (state, None): self._of(state, None) for state in JobState
         }
         if instruments is not None:
-            instruments.pools.add(self)
+            instruments.add(self)
 
     def _of(self, state: JobState, error: str | None) -> dict[str, AttributeValue]:
         attributes: dict[str, AttributeValue] = {_POOL: self.name, _OUTCOME: state.value}
@@ -277,12 +345,16 @@ class Pool:
 
     # Traces ---------------------------------------------------------------------------------------------------------------
 
+    def awaited(self, job: Job) -> None:
+        """Note that `run()` awaits a job."""
+        self._awaited.add(job)
+
     def starting(self, job: Job) -> None:
         """Begin a job's span, and make it the current one in the job's context."""
         try:
             job.context.run(self._begin, job)
-        except Exception:
-            self._fail()
+        except BaseException as error:
+            self._fail(error)
 
     def _begin(self, job: Job) -> None:
         tracer = self._tracer
@@ -290,18 +362,15 @@ class Pool:
         if job in self._spans:
             return  # its task had to be made anew
         above = context_api.get_current()
-        by_run = AWAITED.get()
-        if by_run:
-            AWAITED.set(False)  # what this job submits is awaited or not whatever became of this one
-        parent = self._mode == "parent" or (self._mode == "auto" and (by_run or job.waiters is not None))
+        waited_for = job in self._awaited or (job.waiters is not None and job.waiters != [])
+        self._awaited.discard(job)
+        parent = self._mode == "parent" or (self._mode == "auto" and waited_for)
         links: list[Link] = []
         if not parent:
             submitter = trace.get_current_span(above).get_span_context()
             if submitter.is_valid:
                 links.append(Link(submitter))
-        function = getattr(job.fn, "func", job.fn)
-        said = function_name(function)
-        module = getattr(function, "__module__", None)
+        said, module = function_name(job.fn), _module(job.fn)
         span = tracer.start_span(
             said,
             context=above if parent else Context(),
@@ -309,7 +378,7 @@ class Pool:
             attributes={
                 _POOL: self.name,
                 "weirpool.job.id": job.number,
-                "code.function.name": f"{module}.{said}" if isinstance(module, str) else said,
+                "code.function.name": f"{module}.{said}" if module else said,
             },
             record_exception=False,
             set_status_on_exception=False,
@@ -323,11 +392,13 @@ class Pool:
         """Record how a job has ended."""
         try:
             self._end(job, run, state, outcome, now)
-        except Exception:
-            self._fail()
+        except BaseException as error:
+            self._fail(error)
 
     def _end(self, job: Job, run: Run | None, state: JobState, outcome: Outcome, now: float) -> None:
         error = None if state is SUCCEEDED or state is CANCELLED else _error_type(state, outcome)
+        if run is not None and run.started_at is job.accepted_at:
+            run = None  # its function was never called
         waited = None if run is None else run.started_at - job.accepted_at
         attributes = self._attributes.get((state, error))
         if attributes is None:
@@ -354,16 +425,23 @@ class Pool:
                 span.set_status(Status(StatusCode.ERROR))
             span.end()
 
-    def _fail(self) -> None:
+    def _fail(self, error: BaseException) -> None:
+        spans = tuple(self._spans.values())
         self.tracing = False
         self._tracer = self._duration = self._time_in_queue = None
         self._spans.clear()
+        for span in spans:
+            with suppress(Exception):  # that of the exporter that has failed just now
+                span.end()
         with suppress(Exception):  # whatever a logging handler does, the pool has to go on
-            _log.exception(
-                "the telemetry of pool %r failed, and is off from now on",
+            _log.error(
+                "the spans and histograms of pool %r failed, and are off from now on",
                 self.name,
+                exc_info=(type(error), error, traceback_of(error)),
                 extra=fields("telemetry.failed", self.name),
             )
+        if is_a(error, KeyboardInterrupt, SystemExit):
+            raise_in_loop(asyncio.get_running_loop(), error)
 
 
 _MANY = 1000
@@ -375,11 +453,30 @@ def _error_type(state: JobState, outcome: Outcome) -> str:
         return "timeout"
     if state is ABANDONED:
         return "abandoned"
-    error = outcome.error if isinstance(outcome, Failure) else outcome
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    # All of it past what a user's class may answer for itself.
+    error: Any = outcome.error if type(outcome) is Failure else outcome
+    for _ in range(_DEEPEST):
+        if not is_a(error, BaseExceptionGroup) or len(members := _members(error)) != 1:
+            break
+        error = members[0]
+    name, module = _qualified_name(type(error)), _module_of(type(error))
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+_DEEPEST = 10
+
+_members = vars(BaseExceptionGroup)["exceptions"].__get__
+_qualified_name = vars(type)["__qualname__"].__get__
+_module_of = vars(type)["__module__"].__get__
+
+
+def _module(fn: Any) -> str:
+    """Return the name of the module that a function is from; of a callable that raises when it is asked, none."""
+    try:
+        module = innermost(fn).__module__
+    except BaseException:
+        return ""
+    return module if type(module) is str else ""
 
 
 def _configured(provider: MeterProvider | TracerProvider) -> bool:
