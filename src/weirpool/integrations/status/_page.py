@@ -48,8 +48,8 @@ class StatusPage:
     """Show what pools are doing on a page, and as JSON.
 
     An ASGI application, to be mounted under a path of a service, and a handler for aiohttp. It is never served by itself, and
-    whoever may see it is told the names of jobs and the messages of exceptions: mount it behind your own authentication.
-    Under its path:
+    whoever may see it is told the names of jobs and the messages of exceptions: mount it behind your own authentication. It
+    keeps the pools that it is given alive. Under its path:
 
     - `/`: the page, or JSON for whoever accepts that rather than HTML, or asks for `?format=json`;
     - `/events`: the same JSON as server-sent events, one each `interval`;
