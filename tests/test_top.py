@@ -203,6 +203,14 @@ def test_once_prints_one_snapshot_and_exits(capsys: pytest.CaptureFixture[str]) 
     assert "\x1b" not in out
 
 
+def test_once_prints_to_whatever_takes_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    with Server(a_page(a_pool())) as server:
+        assert main(["top", server.url, "--once"]) == 0
+    assert "mail: open" in out.getvalue()
+
+
 def test_rates_are_between_two_answers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     first = a_page(a_pool(succeeded=10, failed=1, refused={"full": 1}), at=1000)
     second = a_page(a_pool(succeeded=30, failed=2, timed_out=1, refused={"full": 5, "timeout": 1}), at=1002)

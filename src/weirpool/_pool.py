@@ -718,9 +718,9 @@ class WorkerPool(AsyncResource):
         return job
 
     def _mark_awaited(self, job: Job) -> None:
+        assert self._telemetry is not None
         self._by_run = False
-        if self._telemetry is not None:
-            self._telemetry.awaited(job)
+        self._telemetry.awaited(job)
 
     def _special(self, job: Job, priority: int, key: Key | None, coalesce: object, retry: Retry | None) -> Job | None:
         """Check the wishes that few jobs have, and note them; return the job that is to be joined instead, if there is one."""

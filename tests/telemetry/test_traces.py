@@ -394,3 +394,13 @@ def test_an_exit_that_comes_up_in_an_exporter_ends_the_loop_and_not_the_job() ->
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
     assert seen == [1]
+
+
+@pytest.mark.complains
+async def test_the_span_of_a_job_that_a_bug_has_lost_is_ended_too(traces: Traces) -> None:
+    async with WorkerPool(tracer_provider=traces.provider, shutdown_timeout=0.3, cancel_grace=0.1) as pool:
+        handle = await pool.submit(sleep, FOREVER)
+        await turns()
+        pool._crew._runs.clear()
+    assert attributes(traces.span("sleep"))["weirpool.job.outcome"] == "abandoned"
+    await handle.wait()
