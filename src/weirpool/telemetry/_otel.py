@@ -187,7 +187,7 @@ class Instruments:
     def __init__(self, provider: MeterProvider) -> None:
         meter = provider.get_meter("weirpool", version("weirpool"), _SCHEMA)
         self._pools: WeakSet[Pool] = WeakSet()
-        self._gone: dict[str, list[Reading]] = {}
+        self._gone: dict[str, Reading] = {}
         self._lock = threading.RLock()  # as a pool may end, by the garbage collector, while its thread has it
         self._readings = _Readings()
         self.duration: Histogram = _histogram(meter, "weirpool.job.duration", "How long jobs have run.", _LONG)
@@ -212,10 +212,11 @@ class Instruments:
     def _end(self, name: str, read: Callable[[], Reading]) -> None:
         """Keep what a pool has counted as long as there is another of its name: their sum must not fall."""
         with self._lock:
+            gone = dict(self._gone)  # not changed in place: the collector may come while this thread is reading it
+            before = gone.pop(name, None)
             if any(pool.name == name for pool in self._pools):
-                self._gone[name] = [_added([*self._gone.get(name, ()), read()])]
-            else:
-                self._gone.pop(name, None)
+                gone[name] = _added([read()] if before is None else [before, read()])
+            self._gone = gone
 
     def _observe(self, observed: Observed, _: CallbackOptions) -> Iterator[Observation]:
         """Read one metric of all pools that there are; called by whichever thread collects.
@@ -238,9 +239,9 @@ class Instruments:
         last, now = self._readings, time.monotonic()
         if metric in last.asked or now > last.at + _COLLECTION:
             with self._lock:
-                pools, gone = tuple(self._pools), [(name, one) for name, some in self._gone.items() for one in some]
+                pools, gone = tuple(self._pools), self._gone
             last.asked, last.at = set(), now
-            last.pools = [*((pool.name, pool.read()) for pool in pools), *gone]
+            last.pools = [*((pool.name, pool.read()) for pool in pools), *gone.items()]
         last.asked.add(metric)
         return last.pools
 
@@ -295,7 +296,7 @@ def _instruments_of(provider: MeterProvider) -> Instruments:
 class Pool:
     """Export what happens in one pool.
 
-    An exporter that raises must not harm a job: that is logged, once, and then no more is exported.
+    An exporter that raises must not harm a job: that is logged, once, and then there are no more spans and histograms.
     """
 
     __slots__ = (
