@@ -30,6 +30,8 @@ __all__ = [
     "cause_of",
     "context_of",
     "is_a",
+    "is_context_hidden",
+    "members_of",
     "set_context",
     "traceback_of",
 ]
@@ -39,6 +41,8 @@ cause_of: Final[Callable[[BaseException], BaseException | None]] = BaseException
 context_of: Final[Callable[[BaseException], BaseException | None]] = BaseException.__dict__["__context__"].__get__
 set_context: Final[Callable[[BaseException, BaseException | None], None]] = BaseException.__dict__["__context__"].__set__
 traceback_of: Final[Callable[[BaseException], TracebackType | None]] = BaseException.__dict__["__traceback__"].__get__
+is_context_hidden: Final[Callable[[BaseException], bool]] = BaseException.__dict__["__suppress_context__"].__get__
+members_of: Final[Callable[[Any], tuple[BaseException, ...]]] = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
 def is_a(error: BaseException | None, *kinds: type[BaseException]) -> bool:

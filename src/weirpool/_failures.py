@@ -6,11 +6,11 @@ As text, because a traceback keeps the arguments of every function in it.
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ._errors import cause_of, is_a, traceback_of
+from ._errors import cause_of, context_of, is_a, is_context_hidden, members_of, traceback_of
 from ._exits import raise_in_loop
-from ._show import type_name
+from ._show import full_type_name, type_name
 from ._snapshot import FailureType
 
 if TYPE_CHECKING:
@@ -75,20 +75,22 @@ def _told(error: BaseException, causes: int) -> Iterator[str]:
 
     What the exception says of these is not asked, only what it is.
     """
-    cause, context = cause_of(error), _context_of(error)
-    for before, said in ((cause, _CAUSE), (None if cause is not None or _is_hidden(error) else context, _CONTEXT)):
-        if before is not None and causes:
-            yield from _told(before, causes - 1)
-            yield f"\n{said}\n\n"
+    before, said = cause_of(error), _CAUSE
+    if before is None and not is_context_hidden(error):
+        before, said = context_of(error), _CONTEXT
+    if before is not None and causes:
+        yield from _told(before, causes - 1)
+        yield f"\n{said}\n\n"
     message = _message(error)
     frames = traceback.format_tb(traceback_of(error), limit=-_FRAMES)
     if frames:
         yield "Traceback (most recent call last):\n"
         yield from frames
-    yield f"{_name(error)}{message and ': '}{message}\n"
+    yield f"{full_type_name(error).removeprefix('__main__.')}{message and ': '}{message}\n"
     if is_a(error, BaseExceptionGroup) and causes:
-        for number, member in enumerate(_members(error)[:_MEMBERS], 1):
-            yield f"----- {number} of {len(_members(error))}\n"
+        members = members_of(error)
+        for number, member in enumerate(members[:_MEMBERS], 1):
+            yield f"----- {number} of {len(members)}\n"
             yield from _told(member, causes - 1)
 
 
@@ -99,15 +101,5 @@ def _message(error: BaseException) -> str:
         return "<exception str() failed>"
 
 
-def _name(error: BaseException) -> str:
-    name, module = _qualified_name(type(error)), _module_of(type(error))
-    return name if module in ("builtins", "__main__") else f"{module}.{name}"
-
-
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
-_qualified_name: Any = vars(type)["__qualname__"].__get__
-_module_of: Any = vars(type)["__module__"].__get__
-_members: Any = vars(BaseExceptionGroup)["exceptions"].__get__
-_context_of: Any = vars(BaseException)["__context__"].__get__
-_is_hidden: Any = vars(BaseException)["__suppress_context__"].__get__

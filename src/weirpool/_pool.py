@@ -607,11 +607,7 @@ class WorkerPool(AsyncResource):
             ValueError: `limit` is negative.
             RuntimeError: called from another thread or event loop.
         """
-        limit = _most(limit)
-        if self._closing is None:
-            return ()
-        _checks.on_loop("WorkerPool.running()", self._loop)
-        return self._crew.running(limit)
+        return self._look("WorkerPool.running()", limit, Crew.running)
 
     def strays(self, limit: int | None = None) -> tuple[Stray, ...]:
         """Return the abandoned jobs that still run, and where each of them hangs. The cost grows with their number.
@@ -624,11 +620,7 @@ class WorkerPool(AsyncResource):
             ValueError: `limit` is negative.
             RuntimeError: called from another thread or event loop.
         """
-        limit = _most(limit)
-        if self._closing is None:
-            return ()
-        _checks.on_loop("WorkerPool.strays()", self._loop)
-        return self._crew.survey(limit)
+        return self._look("WorkerPool.strays()", limit, Crew.survey)
 
     def failures(self) -> tuple[FailureType, ...]:
         """Return what the jobs have failed with, the most frequent type first, each with a traceback of its last second.
@@ -663,6 +655,15 @@ class WorkerPool(AsyncResource):
         if self._ledger.pool is PoolState.NEW and not closing.begun:
             raise RuntimeError(f"pool {self._name!r} is still being opened: await its __aenter__() first")
         return closing
+
+    def _look(self, what: str, limit: int | None, look: Callable[[Crew, int | None], tuple[T, ...]]) -> tuple[T, ...]:
+        """Look at so many of the jobs at most; a pool that was never entered has none."""
+        if limit is not None:
+            limit = _checks.whole("limit", limit, "jobs", 0, 1_000_000_000)
+        if self._closing is None:
+            return ()
+        _checks.on_loop(what, self._loop)
+        return look(self._crew, limit)
 
     def _steering(self, what: str) -> None:
         if self._report is not None or self._opened(what).begun:
@@ -791,7 +792,3 @@ def _inherited(run: Run, deadline: float | None, loop: asyncio.AbstractEventLoop
     if run.due is None or run.job is None or run.job.owner is None or run.job.owner.loop is not loop:
         return deadline
     return run.due if deadline is None else min(deadline, run.due)
-
-
-def _most(limit: int | None) -> int | None:
-    return None if limit is None else _checks.whole("limit", limit, "jobs", 0, 1_000_000_000)

@@ -6,7 +6,7 @@ import functools
 from types import FunctionType, MethodType
 from typing import Any
 
-__all__ = ["function_name", "innermost", "shown", "type_name"]
+__all__ = ["full_type_name", "function_name", "innermost", "shown", "type_name"]
 
 _LONGEST_REPR = 80
 _LONGEST_NAME = 128
@@ -14,6 +14,7 @@ _LONGEST_NAME = 128
 # Straight from `type`: a metaclass can answer for the name of its classes, and raise.
 _name = type.__dict__["__name__"].__get__
 _qualified_name = type.__dict__["__qualname__"].__get__
+_module = type.__dict__["__module__"].__get__
 
 
 def shown(value: object) -> str:
@@ -29,6 +30,12 @@ def shown(value: object) -> str:
 def type_name(value: object) -> str:
     """Return the name of a value's type."""
     return _printable(_name(type(value)), _LONGEST_REPR)
+
+
+def full_type_name(value: object) -> str:
+    """Return the qualified name of a value's type, with that of its module, unless it is a built-in one."""
+    name, module = _qualified_name(type(value)), _module(type(value))
+    return name if module == "builtins" else f"{module}.{name}"
 
 
 def function_name(fn: Any) -> str:

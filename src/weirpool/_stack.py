@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Iterator
 
-__all__ = ["where"]
+__all__ = ["RUNNER", "line_of", "where"]
 
 _DEEPEST = 100
 _ASYNCIO = asyncio.__file__.removesuffix("__init__.py")  # pathlib would be imported for this only
-_OURS = __file__.removesuffix("_stack.py") + "_runner.py"
+RUNNER = __file__.removesuffix("_stack.py") + "_runner.py"
+"""The file of the pool's own frame in the task of a job."""
 
 
 def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
@@ -29,10 +30,17 @@ def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
     lines: list[str] = []
     with suppress(Exception):  # an awaitable of a user's may raise when looked at; what was found by then is still something
         lines.extend(_lines(task.get_coro()))
-    lines = lines[next((number for number, line in enumerate(lines, 1) if line.startswith(_OURS)), 1) :]
+    lines = lines[next((number for number, line in enumerate(lines, 1) if line.startswith(RUNNER)), 1) :]
     while len(lines) > 1 and lines[-1].startswith(_ASYNCIO):
         lines.pop()
     return tuple(lines)
+
+
+def line_of(frame: types.FrameType) -> str:
+    """Return where a frame is, as "file:line in function: source"."""
+    code = frame.f_code
+    source = linecache.getline(code.co_filename, frame.f_lineno).strip()
+    return f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}{f': {source}' if source else ''}"
 
 
 def _lines(awaitable: Any) -> Iterator[str]:
@@ -44,9 +52,7 @@ def _lines(awaitable: Any) -> Iterator[str]:
         )
         if frame is None:
             return
-        code = frame.f_code
-        source = linecache.getline(code.co_filename, frame.f_lineno).strip()
-        yield f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}{f': {source}' if source else ''}"
+        yield line_of(frame)
         awaitable = (
             getattr(awaitable, "cr_await", None)
             or getattr(awaitable, "gi_yieldfrom", None)

@@ -61,7 +61,7 @@ class Timings:
         until: a job that ends later than this is to be noted in any case.
     """
 
-    __slots__ = ("_all", "_dice", "_last", "_marks", "_next", "_ran", "_stride", "_time", "_waited", "skip", "until")
+    __slots__ = ("_all", "_dice", "_marks", "_next", "_ran", "_stride", "_time", "_waited", "skip", "until")
 
     def __init__(self, time: Callable[[], float]) -> None:
         self._time = time
@@ -70,7 +70,6 @@ class Timings:
         self._marks: deque[_Mark] = deque()
         self._next = time() + _STEP
         self._all = _ALL
-        self._last = -math.inf
         self._dice = 1
         self._stride = self.skip = 1
         self.until = math.inf
@@ -90,13 +89,12 @@ class Timings:
         if self._all:
             self._all -= 1
             stride = 1
-        elif now - self._last < _RARE * stride:
+        elif now < self.until:
             # The generator of ANSI C's example: `random` is the user's, who may have seeded it.
             dice = self._dice = (self._dice * 1103515245 + 12345) & 0x7FFFFFFF
             stride = (dice >> 16) % _STRIDES + 1
         else:
             stride = 1
-        self._last = now
         self._stride = self.skip = stride
         self.until = now + _RARE * stride
 

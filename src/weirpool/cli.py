@@ -170,6 +170,10 @@ three are compared: every event that was accepted must have been delivered, or h
 status: 0 if it all adds up, 1 if not (the offending events are named), 2 for bad input, 130 for Ctrl-C."""
 
 
+def _add(group: Any, option: str, metavar: str, type: Callable[[str], object], help: str) -> None:  # noqa: A002
+    group.add_argument(option, metavar=metavar, type=type, help=f"{help} (default: %(default)s)")
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     from .demo.settings import Settings  # noqa: PLC0415
 
@@ -178,9 +182,6 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     service = parser.add_argument_group("the service and its pool")
     output = parser.add_argument_group("what to see of it")
 
-    def add(group: Any, option: str, metavar: str, type: Callable[[str], object], help: str) -> None:  # noqa: A002
-        group.add_argument(option, metavar=metavar, type=type, help=f"{help} (default: %(default)s)")
-
     load.add_argument(
         "--events",
         metavar="FILE",
@@ -188,14 +189,14 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         help="the events to send: one JSON object per line, with id, type, created, tenant, path and data; path begins with "
         "/fast, /slow, /error or /never, which is how the receiver answers (default: the sample in the package)",
     )
-    add(load, "--concurrency", "N", _whole(1, 400), "how many events the client has under way at once")
-    add(load, "--retries", "N", _whole(0, 1000), "how often the client sends an event again that was answered 503")
-    add(load, "--sigterm-after", "FRACTION", _number(0, 1), "send SIGTERM when this part of the events is dealt with")
-    add(service, "--workers", "N", _whole(1, 400), "how many deliveries run at once: max_workers")
-    add(service, "--queue-size", "N", _whole(0, 1_000_000), "how many more may wait: queue_size")
-    add(service, "--submit-timeout", "SECONDS", _number(0, 10), "how long a POST waits for room before it is answered 503")
-    add(service, "--job-timeout", "SECONDS", _number(0.01, 3600), "how long one delivery may take")
-    add(service, "--shutdown-timeout", "SECONDS", _number(0, 3600), "how long the pool may take to close")
+    _add(load, "--concurrency", "N", _whole(1, 400), "how many events the client has under way at once")
+    _add(load, "--retries", "N", _whole(0, 1000), "how often the client sends an event again that was answered 503")
+    _add(load, "--sigterm-after", "FRACTION", _number(0, 1), "send SIGTERM when this part of the events is dealt with")
+    _add(service, "--workers", "N", _whole(1, 400), "how many deliveries run at once: max_workers")
+    _add(service, "--queue-size", "N", _whole(0, 1_000_000), "how many more may wait: queue_size")
+    _add(service, "--submit-timeout", "SECONDS", _number(0, 10), "how long a POST waits for room before it is answered 503")
+    _add(service, "--job-timeout", "SECONDS", _number(0.01, 3600), "how long one delivery may take")
+    _add(service, "--shutdown-timeout", "SECONDS", _number(0, 3600), "how long the pool may take to close")
     service.add_argument(
         "--cancel-grace",
         metavar="SECONDS",
@@ -229,15 +230,10 @@ _TOP_EXAMPLES = """examples:
 
 
 def _add_top(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_top)
+    parser.set_defaults(command=_top, interval=1, timeout=5)
     parser.add_argument("url", metavar="URL", type=_url, help="the address of the status page, http or https")
-    parser.add_argument(
-        "--interval",
-        metavar="SECONDS",
-        type=_number(0.1, 3600),
-        default=1,
-        help="how long to wait from one question to the next; rates are over this time (default: %(default)s)",
-    )
+    seconds = _number(0.1, 3600)
+    _add(parser, "--interval", "SECONDS", seconds, "how long to wait from one question to the next; rates are over this time")
     parser.add_argument("--once", action="store_true", help="print one snapshot, without rates, and exit (default: go on)")
     parser.add_argument(
         "--header",
@@ -247,13 +243,7 @@ def _add_top(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="send this header, too, to be let in; may be given several times, and is sent to no other host (default: none)",
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=_number(0.1, 3600),
-        default=5,
-        help="how long to wait for a connection, and then for the answer (default: %(default)s)",
-    )
+    _add(parser, "--timeout", "SECONDS", seconds, "how long to wait for a connection, and then for the answer")
 
 
 def _url(text: str) -> str:

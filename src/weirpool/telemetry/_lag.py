@@ -8,7 +8,6 @@ which the loop was at that moment.
 from __future__ import annotations
 
 import asyncio
-import linecache
 import logging
 import math
 import sys
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from .. import _checks
 from .._logs import fields
-from .._runner import run_job
+from .._stack import RUNNER, line_of
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -146,14 +145,11 @@ def _lines(frame: FrameType | None) -> list[str]:
     """Return the innermost calls that a thread is in, outermost first, without those of the loop itself."""
     lines: list[str] = []
     while frame is not None and len(lines) < _DEEPEST and not frame.f_code.co_filename.endswith(_LOOP):
-        code = frame.f_code
-        if code.co_filename == _RUNNER:  # which called the job; everything further out is asyncio's
+        if frame.f_code.co_filename == RUNNER:  # which called the job; everything further out is asyncio's
             break
-        source = linecache.getline(code.co_filename, frame.f_lineno).strip()
-        lines.append(f"{code.co_filename}:{frame.f_lineno} in {code.co_qualname}{f': {source}' if source else ''}")
+        lines.append(line_of(frame))
         frame = frame.f_back
     return lines[::-1]
 
 
-_RUNNER = run_job.__code__.co_filename
 _LOOP = ("asyncio/events.py", "asyncio/base_events.py", "asyncio\\events.py", "asyncio\\base_events.py")

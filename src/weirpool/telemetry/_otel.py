@@ -27,12 +27,12 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 from opentelemetry.trace import Link, Status, StatusCode
 
-from .._errors import is_a, traceback_of
+from .._errors import is_a, members_of, traceback_of
 from .._exits import raise_in_loop
 from .._failure import Failure
 from .._lifecycle import ABANDONED, CANCELLED, SUCCEEDED, TIMED_OUT, JobState
 from .._logs import fields
-from .._show import function_name, innermost
+from .._show import full_type_name, function_name, innermost
 from .._telemetry import Reading
 
 if TYPE_CHECKING:
@@ -457,18 +457,13 @@ def _error_type(state: JobState, outcome: Outcome) -> str:
     # All of it past what a user's class may answer for itself.
     error: Any = outcome.error if type(outcome) is Failure else outcome
     for _ in range(_DEEPEST):
-        if not is_a(error, BaseExceptionGroup) or len(members := _members(error)) != 1:
+        if not is_a(error, BaseExceptionGroup) or len(members := members_of(error)) != 1:
             break
         error = members[0]
-    name, module = _qualified_name(type(error)), _module_of(type(error))
-    return name if module == "builtins" else f"{module}.{name}"
+    return full_type_name(error)
 
 
 _DEEPEST = 10
-
-_members = vars(BaseExceptionGroup)["exceptions"].__get__
-_qualified_name = vars(type)["__qualname__"].__get__
-_module_of = vars(type)["__module__"].__get__
 
 
 def _module(fn: Any) -> str:

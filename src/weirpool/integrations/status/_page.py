@@ -41,7 +41,12 @@ class _Answer(NamedTuple):
     status: int
     kind: str
     body: bytes | None
-    headers: Mapping[str, str] = {}
+    more: Mapping[str, str] = {}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers."""
+        return {"content-type": self.kind, **_ALWAYS, **self.more}
 
 
 class StatusPage:
@@ -176,7 +181,7 @@ class StatusPage:
         else:
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
             answer = await self._answer(scope["method"], path, query, headers, lambda: _read(receive))
-        named = {"content-type": answer.kind, **_ALWAYS, **answer.headers}
+        named = answer.headers
         if answer.body is not None:
             named["content-length"] = str(len(answer.body))
         await send(
@@ -233,10 +238,9 @@ class StatusPage:
             return await _limited(request.content.iter_any())
 
         answer = await self._answer(request.method, tail, request.query_string, headers, read)
-        named = {"content-type": answer.kind, **_ALWAYS, **answer.headers}
         if answer.body is not None:
-            return web.Response(status=answer.status, headers=named, body=answer.body)
-        response = web.StreamResponse(status=answer.status, headers=named)
+            return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
         await response.prepare(request)
 
         async def wait(seconds: float) -> bool:
