@@ -264,7 +264,7 @@ async def test_a_context_that_ends_by_itself_is_made_anew_and_said(caplog: pytes
         assert len(scopes) == 4
         assert await busy in (1, 2), "the job that has it is left alone"
         assert await pool.run(use) in (3, 4)
-    assert [record.message for record in caplog.records if record.name == "weirpool.worker"] == [
+    assert [record.message for record in caplog.records if record.name == "weirpool.resource"] == [
         "the context of worker 1 of pool 'pool' broke",
         "the context of worker 2 of pool 'pool' broke",
     ]
@@ -272,8 +272,8 @@ async def test_a_context_that_ends_by_itself_is_made_anew_and_said(caplog: pytes
     async with WorkerPool(max_workers=1, worker_context=failing) as pool:
         await asyncio.sleep(2.5)
         assert await pool.run(use) == 7
-    broken, not_left = [record for record in caplog.records if record.name == "weirpool.worker"]
-    for record, event in (broken, "worker.broken"), (not_left, "worker.failed"):
+    broken, not_left = [record for record in caplog.records if record.name == "weirpool.resource"]
+    for record, event in (broken, "resource.broken"), (not_left, "resource.failed"):
         assert record.event == f"weirpool.{event}"  # type: ignore[attr-defined]
         assert record.exc_info is not None
         assert isinstance(record.exc_info[1], ExceptionGroup)
@@ -345,7 +345,7 @@ async def test_that_a_replacement_can_not_start_is_said_if_nobody_waits_for_it(c
         connections.refuse = ConnectionRefusedError("down")
         await pool.run(discard)
         await turns(5)
-    assert [record.message for record in caplog.records if record.name == "weirpool.worker"] == [
+    assert [record.message for record in caplog.records if record.name == "weirpool.resource"] == [
         "the context of worker 2 of pool 'pool' could not be entered"
     ]
 
@@ -526,7 +526,7 @@ async def test_one_that_ignores_even_that_is_given_up_and_named(
     report = await pool.aclose()
     assert clock.passed <= 5 + clock.tolerance
     assert report.cancelled == hurried
-    messages = [record.message for record in caplog.records if record.name == "weirpool.worker"]
+    messages = [record.message for record in caplog.records if record.name == "weirpool.resource"]
     assert len(messages) == 2
     assert all("is not left in time, and is abandoned; it hangs at" in message for message in messages)
     assert all("await stubborn()" in message for message in messages)
@@ -554,7 +554,7 @@ async def test_a_context_that_can_not_be_left_properly_is_said_and_nothing_else(
     connections.fail_to_close = ConnectionResetError("reset")
     async with WorkerPool(max_workers=1, worker_context=connections) as pool:
         await pool.run(use)
-    (record,) = [record for record in caplog.records if record.name == "weirpool.worker"]
+    (record,) = [record for record in caplog.records if record.name == "weirpool.resource"]
     assert record.message == "the context of worker 1 of pool 'pool' has not been left properly"
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], ConnectionResetError)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Workers"]
 
-_log = logging.getLogger("weirpool.worker")
+_log = logging.getLogger("weirpool.resource")
 
 
 class _State(enum.Enum):
@@ -226,7 +226,7 @@ class Workers:
                     post.worker.number,
                     self._settings.name,
                     "\n  ".join(_stack.where(task)) or "an unknown place",
-                    extra=fields("worker.abandoned", self._settings.name, worker=post.worker.number),
+                    extra=fields("resource.abandoned", self._settings.name, worker=post.worker.number),
                 )
         self._see_whether_gone()
 
@@ -313,7 +313,7 @@ class Workers:
         elif post.state is _State.READY:
             self._broke(post, error)
         elif error is not None:
-            self._say(post, "has not been left properly", "worker.failed", error)
+            self._say(post, "has not been left properly", "resource.failed", error)
         post.worker.resource = None
         self._see_whether_gone()
 
@@ -332,7 +332,7 @@ class Workers:
         if (place := self._first_in_line()) is not None:
             place.set_exception(error)
         elif not self._closed:
-            self._say(post, "could not be entered", "worker.failed", error)
+            self._say(post, "could not be entered", "resource.failed", error)
 
     def _withdraw(self, post: _Post) -> None:
         """Give a worker to no further job."""
@@ -343,7 +343,7 @@ class Workers:
         """Replace a worker whose context has come to an end by itself."""
         self._withdraw(post)
         self._retire(post)
-        self._say(post, "broke", "worker.broken", error)
+        self._say(post, "broke", "resource.broken", error)
         self._replace()
 
     def _say(self, post: _Post, what: str, event: str, error: BaseException | None) -> None:
