@@ -128,7 +128,6 @@ class WorkerPool(AsyncResource):
     """
 
     _telemetry: Telemetry | None = None
-    _workers: Workers | None = None
     _by_run = False  # whether what is being submitted is awaited by `run`, and who traces wants to know
 
     def __init__(
@@ -184,6 +183,7 @@ class WorkerPool(AsyncResource):
         self._crew: Crew
         self._admission: Admission
         self._closing: Closing | None = None
+        self._workers: Workers | None = None
         self._scaler: Scaler | None = None
         self._report: ShutdownReport | None = None  # only of a pool that was closed without ever being entered
 
