@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -133,6 +134,12 @@ async def test_a_failure_that_somebody_has_asked_about_is_none_that_is_lost() ->
             with pytest.raises(ValueError):
                 await pool.run(fail, ValueError())
             assert await pool.run(echo, 1) == 1
+
+
+@pytest.mark.complains
+async def test_what_else_the_pool_logs_is_no_failure_that_is_lost() -> None:
+    with no_unseen_failures():
+        logging.getLogger("weirpool.job").error("something else")
 
 
 @pytest.mark.complains

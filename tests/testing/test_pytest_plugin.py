@@ -60,13 +60,13 @@ def unchanged() -> Iterator[None]:
     assert (WorkerPool.__aenter__, WorkerPool.aclose) == before
 
 
-def outcome(pytester: pytest.Pytester, code: str, *options: str, ini: str = CHECKED) -> Reports:
+def outcome(pytester: pytest.Pytester, code: str, *options: str, ini: str = CHECKED, start: str = START) -> Reports:
     """Run tests, with warnings as errors."""
     if "no:asyncio" not in options:
         ini += MODE
     pytester.makefile(".ini", pytest=f"[pytest]\nfilterwarnings = error\n{ini}")
     pytester.makeconftest(PLUGIN)
-    pytester.makepyfile(START + textwrap.dedent(code))
+    pytester.makepyfile(start + textwrap.dedent(code))
     reports = Reports()
     pytester.inline_run("-q", "--strict-markers", "--strict-config", "-p", "no:cacheprovider", *options, plugins=[reports])
     return reports

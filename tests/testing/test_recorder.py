@@ -73,6 +73,19 @@ async def test_wait_for_returns_at_once_what_has_come_and_else_waits_for_it() ->
     assert recorder._waiters == set()
 
 
+async def test_wait_for_counts_what_comes() -> None:
+    recorder = Recorder()
+    task = asyncio.create_task(recorder.wait_for(JobAccepted, count=3, name="one"))
+    await turns()
+    for name in ("one", "two", "one"):
+        recorder.job_accepted(JobAccepted("pool", 1, name))
+        recorder.job_started(JobStarted("pool", 1, name, 0))
+        await turns()
+        assert not task.done()
+    recorder.job_accepted(JobAccepted("pool", 1, "one"))
+    assert len(await task) == 3
+
+
 async def test_who_waits_and_is_cancelled_leaves_nothing_behind() -> None:
     recorder = Recorder()
     with pytest.raises(TimeoutError):
