@@ -29,13 +29,16 @@ async def test_submit_returns_when_the_job_has_ended() -> None:
 
 async def test_it_is_a_worker_pool() -> None:
     async def takes_a_pool(pool: WorkerPool) -> int:
-        return (await (await pool.submit(sleep, 1, 7)).wait()) or await pool.run(sleep, 1, 7, timeout=5, name="seven")
+        handle = await pool.submit(sleep, 1, 3)
+        four: int = await pool.run(sleep, 1, 4, timeout=5, name="four")
+        three: int = await handle
+        return three + four
 
     async with InlinePool(name="inline") as pool:
         assert await takes_a_pool(pool) == 7
         stats = pool.stats()
         assert (stats.name, stats.accepted, stats.succeeded, stats.queued, stats.running) == ("inline", 2, 2, 0, 0)
-        assert pool.submitted[1].handle.name == "seven"
+        assert pool.submitted[1].handle.name == "four"
 
 
 async def test_what_a_job_raises_is_in_its_handle_and_run_raises_it() -> None:

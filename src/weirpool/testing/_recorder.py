@@ -70,6 +70,7 @@ class Recorder(Observer):
         limit: how many events are remembered, at most.
 
     Attributes:
+        limit: how many events are remembered, at most.
         forgotten: how many events were told and are not remembered any more.
 
     Raises:
@@ -81,8 +82,8 @@ class Recorder(Observer):
 
     def __init__(self, *, limit: int = 10_000) -> None:
         whole("limit", limit, 1)
-        self.limit = limit
-        self.forgotten = 0
+        self.limit: int = limit
+        self.forgotten: int = 0
         self._events: deque[Event] = deque(maxlen=limit)
         self._waiters: set[_Waiter] = set()
 

@@ -14,6 +14,7 @@ or some of them, with `@pytest.mark.usefixtures("no_pool_leaks")`. More in docs/
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,6 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
     config.addinivalue_line("markers", "allow_pool_leaks: this test may leave pools open and jobs running")
     config.addinivalue_line("markers", "allow_unseen_failures: jobs of this test may fail without anybody asking why")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Exempt what exists by now from the collections of garbage after each test, which find only what is new, and sooner."""
+    if session.config.getini(f"weirpool_{_UNSEEN}"):
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)
