@@ -23,7 +23,6 @@ _ONE_AT_A_TIME: dict[str, Any] = {
     "scaling": None,
     "queue_size": 1_000_000_000,  # for what submit_nowait leaves for later
     "overload": "wait",
-    "submit_timeout": None,
     # A job that submits others waits for them here, where it would not there: it must not be held up for that.
     "key_limit": 1_000_000,
     "max_lending": 1_000_000,
