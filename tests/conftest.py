@@ -21,6 +21,8 @@ from tests.support import Clock, Stubborn
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 
+pytest_plugins = ["pytester"]  # of pytest in pytest, for tests/testing/test_pytest_plugin.py
+
 LOOP = os.environ.get("WEIRPOOL_TEST_LOOP", "")
 SLOW = "Executing %s took %.3f seconds"  # what asyncio says in its debug mode, of anything on a busy machine
 

@@ -1,4 +1,4 @@
-"""The example in docs/testing.md prints what the page shows, and the line that it prints works."""
+"""The example in docs/exploring.md prints what the page shows, and the line that it prints works."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import weirpool.testing
 
-PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "exploring.md").read_text()
 
 
 def blocks(language: str) -> list[str]:

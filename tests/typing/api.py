@@ -29,6 +29,7 @@ from weirpool import (
     remaining,
 )
 from weirpool.events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, Stray, StrayEnded, SubmitRefused
+from weirpool.testing import InlinePool, Recorder
 
 T = TypeVar("T")
 
@@ -102,6 +103,17 @@ async def submitting(pool: WorkerPool) -> None:
     assert_type(pool.submit_nowait(deliver, "paid", 1), JobHandle[Receipt])
     assert_type(await pool.submit_nowait(deliver, "paid", 1), Receipt)
     assert_type(await pool.run(deliver, "paid", 1), Receipt)
+
+
+async def for_tests(recorder: Recorder) -> None:
+    async with InlinePool(max_workers=4, observers=[recorder]) as pool:
+        await submitting(pool)
+        assert_type(await pool.submit(deliver, "paid", 1, timeout=5), JobHandle[Receipt])
+        assert_type(pool.submit_nowait(deliver, "paid", 1), JobHandle[Receipt])
+        assert_type(await pool.run(deliver, "paid", 1), Receipt)
+        assert_type([job.args for job in pool.submitted], list[tuple[Any, ...]])
+    assert_type(recorder.of(JobEnded, name="paid"), tuple[JobEnded, ...])
+    assert_type(await recorder.wait_for(JobStarted, count=2), tuple[JobStarted, ...])
 
 
 async def every_kind_of_result(pool: WorkerPool) -> None:
@@ -334,6 +346,14 @@ def wrong_pools() -> None:
     WorkerPool(observers=[object()])  # type: ignore[list-item]
     WorkerPool(observers=[Observer])  # type: ignore[list-item]
     WorkerPool(workers=32)  # type: ignore[call-arg]
+
+
+async def wrong_uses_of_what_is_for_tests(pool: InlinePool, recorder: Recorder) -> None:
+    InlinePool(workers=32)  # type: ignore[call-arg]
+    await pool.submit(deliver, "paid")  # type: ignore[arg-type]
+    await pool.submit(deliver, "paid", 1, tmeout=5)  # type: ignore[call-arg]
+    pool.submit_nowait(deliver, 1, 1)  # type: ignore[arg-type]
+    recorder.of(str)  # type: ignore[type-var]
 
 
 async def wrong_closing(pool: WorkerPool) -> None:
