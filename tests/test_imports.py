@@ -31,6 +31,8 @@ PUBLIC = [
     "WorkerPool",
     "current_job",
     "remaining",
+    "run",
+    "serve",
 ]
 PUBLIC_EVENTS = [
     "JobAccepted",
