@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from .._logs import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
 __all__ = ["Bound", "leave"]
@@ -36,26 +35,28 @@ def leave(code: int, why: str, *args: object, error: BaseException | None = None
         args: what to put into that.
         error: what else nobody would see: its traceback goes where that of an exception that ends a program goes.
     """
-
-    def flush() -> None:
-        try:
-            _log.critical(why, *args, extra=fields("worker.ended", "", code=code))
-            if error is not None:
-                sys.excepthook(type(error), error, error.__traceback__)
-            logging.shutdown()
-            for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    stream.flush()
-        finally:
-            flushed.release()
-
     # Not of `threading`, whose locks may be held by whom a signal has interrupted, too.
     flushed = _thread.allocate_lock()
     flushed.acquire()
     with suppress(RuntimeError):  # there may be no more threads to be had
-        _thread.start_new_thread(_quietly, (flush,))
+        _thread.start_new_thread(_flush, (flushed, code, why, args, error))
         flushed.acquire(timeout=_TO_FLUSH)
     os._exit(code)
+
+
+def _flush(flushed: _thread.LockType, code: int, why: str, args: tuple[object, ...], error: BaseException | None) -> None:
+    """Say why the process ends, see to it that this and all that was said before is written, and release the lock."""
+    with suppress(BaseException):  # nobody is left who could do anything about it
+        _log.critical(why, *args, extra=fields("worker.ended", "", code=code))
+    with suppress(BaseException):
+        if error is not None:
+            sys.excepthook(type(error), error, error.__traceback__)
+    with suppress(BaseException):
+        logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BaseException):  # it may be None, or broken
+            stream.flush()
+    flushed.release()
 
 
 class Bound:
@@ -118,8 +119,3 @@ class Bound:
                 f"these threads still run: {threads}" if threads else "a task ignores its cancellation",
                 error=self.error,
             )
-
-
-def _quietly(do: Callable[[], None]) -> None:
-    with suppress(BaseException):  # nobody is left who could do anything about it
-        do()

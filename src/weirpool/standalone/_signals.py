@@ -8,7 +8,6 @@ the handler itself, which can still end the process.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 import threading
@@ -122,9 +121,7 @@ class Signals:
         """Hear of a signal, between any two instructions: what touches the loop's things has to wait for its next turn."""
         self._count += 1
         self.last = number
-        if self._count > _LAST:  # not even the writing of the log has ended
-            os._exit(128 + number)
-        if self._count == _LAST:
+        if self._count == _LAST:  # a fourth would change nothing: this takes a second at most
             leave(128 + number, "%s has come, the third signal to end: the process is ended", signal.Signals(number).name)
         with suppress(RuntimeError):  # the loop is closed, and the process about to end
             self.loop.call_soon_threadsafe(self._hear)
@@ -145,7 +142,7 @@ class Signals:
         for number, future in self._awaited:
             if number > self._count:
                 waiting.append((number, future))
-            elif not future.done():
+            else:
                 future.set_result(None)
         self._awaited = waiting
 

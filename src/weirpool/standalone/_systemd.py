@@ -31,5 +31,5 @@ def notify(*lines: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
             sock.sendto("\n".join(lines).encode(), "\0" + where[1:] if where[0] == "@" else where)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         _log.debug("the service manager was not told: %s", error, extra=fields("worker.unheard", ""))
