@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.test_asyncio_run import ended, quiet, until
+from tests.test_asyncio_run import quiet, until
 
 if TYPE_CHECKING:
     import subprocess
@@ -38,6 +38,14 @@ WORKER = """
             await weirpool.serve(pool)
         say("closed by", pool.report)
 """
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for the end of a process, and return its exit code and all that is left of its output, also what was read ahead."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out, err = process.stdout.read(), process.stderr.read()
+    return process.wait(), out, err
 
 
 def gone(process: subprocess.Popen[str], sig: signal.Signals) -> tuple[int, str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import asyncio
 import functools
 import inspect
@@ -245,16 +244,25 @@ def test_leaving_does_without_a_thread(exits: list[int], monkeypatch: pytest.Mon
     def none_left(*_: Any) -> NoReturn:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(_thread, "start_new_thread", none_left)
     with pytest.raises(Exited):
-        _ending.leave(9, "because")
+        _ending.leave(9, "because", start=none_left)
     assert exits == [9]
+
+
+@pytest.mark.complains
+def test_leaving_is_prepared_for_an_interpreter_that_starts_no_thread_any_more(
+    exits: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Exited):
+        _ending.leave(9, "because", start=_ending._standby())
+    assert exits == [9]
+    assert "because" in caplog.messages
 
 
 def left(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Return with what the process would be left; it is not."""
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(_ending, "leave", lambda code, why, *args, error=None: calls.append((code, why % args, error)))
+    monkeypatch.setattr(_ending, "leave", lambda code, why, *args, error=None, start: calls.append((code, why % args, error)))
     return calls
 
 
@@ -288,9 +296,9 @@ def test_a_bound_counts_for_the_interpreter_if_there_are_threads_to_wait_for(mon
     thread = threading.Thread(target=release.wait, name="uploads")
     thread.start()
     bound.and_beyond()
-    (watch,) = at_exit
+    (begin,) = at_exit
     assert calls == []
-    watch()
+    begin()
     code, why, error = until(calls)
     release.set()
     thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import logging
 import os
+import queue
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from .._logs import fields
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 __all__ = ["Bound", "leave"]
@@ -23,7 +25,13 @@ _log = logging.getLogger("weirpool.worker")
 _TO_FLUSH = 1.0  # seconds
 
 
-def leave(code: int, why: str, *args: object, error: BaseException | None = None) -> NoReturn:
+def leave(
+    code: int,
+    why: str,
+    *args: object,
+    error: BaseException | None = None,
+    start: Callable[..., object] = _thread.start_new_thread,  # not of `threading`, whose locks may be held by the interrupted
+) -> NoReturn:
     """End the process here and now: no `finally` block, `atexit` function or other thread goes on.
 
     The log says why, and what was logged and printed is flushed; that may take a second at most. Another thread does it, since
@@ -34,12 +42,12 @@ def leave(code: int, why: str, *args: object, error: BaseException | None = None
         why: what to log; a format.
         args: what to put into that.
         error: what else nobody would see: its traceback goes where that of an exception that ends a program goes.
+        start: what has another thread call a function with a tuple of arguments.
     """
-    # Not of `threading`, whose locks may be held by whom a signal has interrupted, too.
     flushed = _thread.allocate_lock()
     flushed.acquire()
     with suppress(RuntimeError):  # there may be no more threads to be had
-        _thread.start_new_thread(_flush, (flushed, code, why, args, error))
+        start(_flush, (flushed, code, why, args, error))
         flushed.acquire(timeout=_TO_FLUSH)
     os._exit(code)
 
@@ -97,18 +105,22 @@ class Bound:
         if self._held_by():
             self._done = threading.Event()
             self.error = None  # the interpreter itself prints it, before it waits
+            begins = threading.Event()
+            self._watch(begins, _standby())  # Python 3.12 starts no threads any more when its end has begun
             # An `atexit` function would be called when all threads have ended, and so does not help. `concurrent.futures`
             # registers here, too, to wait for its threads; who registers last is called first.
-            threading._register_atexit(self._watch)  # type: ignore[attr-defined]  # noqa: SLF001
+            threading._register_atexit(begins.set)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _held_by(self) -> list[str]:
         """Name the threads that have been started since, and which the interpreter waits for."""
         return [thread.name for thread in threading.enumerate() if not thread.daemon and thread not in self._before]
 
-    def _watch(self) -> None:
-        threading.Thread(target=self._wait, name="weirpool:bound", daemon=True).start()
+    def _watch(self, begins: threading.Event | None = None, start: Callable[..., object] = _thread.start_new_thread) -> None:
+        threading.Thread(target=self._wait, args=(begins, start), name="weirpool:bound", daemon=True).start()
 
-    def _wait(self) -> None:
+    def _wait(self, begins: threading.Event | None, start: Callable[..., object]) -> None:
+        if begins is not None:
+            begins.wait()
         if not self._done.wait(self._left):
             threads = ", ".join(self._held_by())
             leave(
@@ -118,4 +130,17 @@ class Bound:
                 self.code,
                 f"these threads still run: {threads}" if threads else "a task ignores its cancellation",
                 error=self.error,
+                start=start,
             )
+
+
+def _standby() -> Callable[[Callable[..., object], tuple[object, ...]], object]:
+    """Start a thread that calls something later, and return what has it do that."""
+    calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]]] = queue.SimpleQueue()
+
+    def wait() -> None:
+        function, args = calls.get()
+        function(*args)
+
+    threading.Thread(target=wait, name="weirpool:standby", daemon=True).start()
+    return lambda function, args: calls.put((function, args))
