@@ -113,7 +113,7 @@ def _announce(pools: Sequence[WorkerPool], number: int, delay: float, on_stop: C
         try:
             on_stop()
         except Exception:
-            _log.exception("on_stop failed; the pools are drained all the same", extra=fields("worker.on_stop", ""))
+            _log.exception("on_stop failed; the pools are drained all the same", extra=fields("worker.failed", ""))
 
 
 async def _close(pools: Sequence[WorkerPool], signals: Signals, closed: asyncio.Task[None], group: asyncio.TaskGroup) -> None:
