@@ -34,6 +34,8 @@ PUBLIC = [
     "current_worker",
     "deadline_scope",
     "remaining",
+    "run",
+    "serve",
 ]
 PUBLIC_EVENTS = [
     "JobAccepted",
@@ -101,6 +103,11 @@ def test_public_names_say_that_they_are_weirpools() -> None:
         assert getattr(weirpool, name).__module__ == "weirpool", name
         assert getattr(weirpool, name).__qualname__ == name
     assert repr(weirpool.WorkerPool) == "<class 'weirpool.WorkerPool'>"
+
+
+def test_a_name_that_there_is_not_is_missing_as_in_any_module() -> None:
+    with pytest.raises(AttributeError, match="module 'weirpool' has no attribute 'serf'"):
+        _ = weirpool.serf
 
 
 def test_every_public_name_is_documented() -> None:

@@ -28,10 +28,13 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
     integrations                    public: the status page
+    standalone                      public: run and serve, for processes that are nothing but a worker
     cli  demo  top                  the command line
 """
 
 from __future__ import annotations
+
+import typing as _typing
 
 from ._deadline import deadline_scope, remaining
 from ._errors import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded
@@ -62,8 +65,24 @@ __all__ = [
     "current_worker",
     "deadline_scope",
     "remaining",
+    "run",
+    "serve",
 ]
 
+if _typing.TYPE_CHECKING:
+    from .standalone import run, serve
+
+_LATER = {"run": ".standalone", "serve": ".standalone"}  # what few processes need is loaded by those
+
 # Tracebacks and documentation should say weirpool.WorkerPool, not weirpool._pool.WorkerPool.
-for _name in __all__:
+for _name in set(__all__) - set(_LATER):
     globals()[_name].__module__ = __name__
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    globals()[name] = thing = getattr(import_module(_LATER[name], __name__), name)
+    return thing

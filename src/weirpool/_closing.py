@@ -177,15 +177,16 @@ class Closing:
     async def wait(self) -> ShutdownReport:
         """Wait until the pool is closed. Being cancelled meanwhile escalates, and is passed on at the end."""
         try:
-            await self._closed()
+            await self.closed()
         except asyncio.CancelledError:
             self.escalate()
-            await outlast(self._closed, lambda: self.report is not None)
+            await outlast(self.closed, lambda: self.report is not None)
             raise
         assert self.report is not None
         return self.report
 
-    async def _closed(self) -> None:
+    async def closed(self) -> None:
+        """Wait until the pool is closed; being cancelled meanwhile touches nothing."""
         if self.report is None:
             waiter = self._loop.create_future()
             self._waiters.add(waiter)

@@ -305,6 +305,20 @@ class WorkerPool(AsyncResource):
         if self._report is None:
             self._opened("WorkerPool.close_intake()").close_intake()
 
+    async def wait_closed(self) -> None:
+        """Wait until somebody has closed the pool; then its `report` is there. Cancelling this touches no job.
+
+        Raises:
+            RuntimeError: the pool was not entered; this is called from one of its own jobs, which would wait for itself; or
+                from another thread or event loop.
+            PoolOverloaded: this is called from a job of a pool that this one waits for, and too many of those lend places.
+        """
+        if self._report is None:
+            closing = self._entered("WorkerPool.wait_closed()")
+            if self._inside():
+                raise RuntimeError(f"wait_closed() was called from a job of {self!r}, and would wait for itself")
+            await self._lending(closing.closed)
+
     # Submitting ---------------------------------------------------------------------------------------------------------
 
     async def submit(

@@ -13,6 +13,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar, assert_type
 
+import weirpool
 from weirpool import (
     JobCancelled,
     JobHandle,
@@ -382,3 +383,23 @@ class WrongEars(Observer):
 
     def job_ended(self) -> None:  # type: ignore[override]
         """Hear nothing."""
+
+
+# Standalone workers ---------------------------------------------------------------------------------------------------
+
+
+async def standing_alone(pool: WorkerPool) -> None:
+    assert_type(await weirpool.serve(pool), tuple[ShutdownReport, ...])
+    assert_type(await weirpool.serve(pool, pool, delay=1, on_stop=pool.close_intake), tuple[ShutdownReport, ...])
+    assert_type(weirpool.run(nothing), int)
+    assert_type(weirpool.run(deliver, "event", 1, exit_timeout=1, debug=True, loop_factory=asyncio.new_event_loop), int)
+
+
+async def wrongly_alone(pool: WorkerPool) -> None:
+    await weirpool.serve()  # type: ignore[call-arg]
+    await weirpool.serve([pool])  # type: ignore[arg-type]
+    await weirpool.serve(pool, delay="1")  # type: ignore[arg-type]
+    weirpool.run(nothing())  # type: ignore[arg-type]
+    weirpool.run(blocking, "event")  # type: ignore[arg-type]
+    weirpool.run(deliver, "event")  # type: ignore[arg-type]
+    weirpool.run(nothing, exit_timeout=None)  # type: ignore[arg-type]
