@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NATIVE",
+    "blocking_function",
     "job_function",
     "key",
     "label",
@@ -232,6 +233,30 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
         raise TypeError(f"{rule}, got the class {shown(inner)}")
     if _flags(inner) & _GENERATOR:
         raise TypeError(f"{rule}, got the generator function {shown(thing)}: wrap it in one that consumes it")
+
+
+def blocking_function(what: str, fn: Any) -> None:
+    """Refuse what `in_thread`, `in_process` or `in_interpreter` can't make a job of.
+
+    Args:
+        what: the name of that.
+        fn: what was given.
+    """
+    rule = f"{what}() takes a plain function"
+    if not callable(fn):
+        if _is(fn, Coroutine):
+            called = function_name(fn)
+            _discard(fn)
+            raise TypeError(f"{rule}, got the coroutine {called}(...): it is async already: submit({called}, ...)")
+        raise TypeError(
+            f"{rule}, got {shown(fn)} ({type_name(fn)}): pass the function and its arguments apart, submit({what}(fn), ...)"
+        )
+    inner = innermost(fn)
+    flags = _flags(inner)
+    if flags & NATIVE or _answers(inspect.iscoroutinefunction, fn):
+        raise TypeError(f"{rule}, got the async function {function_name(fn)}: it is async already: submit it as it is")
+    if flags & _GENERATOR and not issubclass(type(inner), type):
+        raise TypeError(f"{rule}, got the generator function {function_name(fn)}: wrap it in one that consumes it")
 
 
 def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
