@@ -175,9 +175,10 @@ def main() -> None:
     """
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
+    connection = socket.socket(fileno=descriptor)
     status: Any = None
     try:
-        serve(socket.socket(fileno=descriptor))
+        serve(connection)
     except ConnectionError:  # whoever wanted the answer is gone
         status = 1
     except KeyboardInterrupt:
