@@ -32,8 +32,10 @@ class Interpreter:
 
     __slots__ = ("_answers", "_doing", "_interpreter", "fit")
 
+    _interpreter: Any
+
     def __init__(self) -> None:
-        self._interpreter: Any = None
+        self._interpreter = None
         self._answers: Any = None
         self._doing = ""
         self.fit = True
@@ -45,9 +47,8 @@ class Interpreter:
         return cls()
 
     def _begin(self) -> None:
-        interpreters: Any = import_module("concurrent.interpreters")  # which type checkers do not know before 3.14
-        self._answers = interpreters.create_queue()
-        self._interpreter = interpreters.create()
+        self._answers = _module().create_queue()
+        self._interpreter = _module().create()
         # The source, and not the module: to import that would import all of weirpool.
         source = Path(_worker.__file__).read_text(encoding="utf-8")
         self._interpreter.prepare_main(answers=self._answers, source=source, message=introduction())
@@ -66,8 +67,8 @@ class Interpreter:
         self._interpreter.prepare_main(request=request, left=left)
         try:
             self._interpreter.exec("answers.put(worker.answered(request, left)); del request")
-        except Exception as error:
-            raise BrokenWorkerInterpreter(error.excinfo) from None  # type: ignore[attr-defined]
+        except _module().ExecutionFailed as error:
+            raise BrokenWorkerInterpreter(error.excinfo) from None
         answer = memoryview(self._answers.get())
         self.fit = True
         return answer
@@ -85,6 +86,10 @@ class Interpreter:
         if self._interpreter is not None:
             with suppress(Exception):
                 self._interpreter.close()
+
+
+def _module() -> Any:
+    return import_module("concurrent.interpreters")  # which type checkers do not know before 3.14
 
 
 _BEGIN = """

@@ -26,7 +26,8 @@ _MAIN = "__mp_main__"  # as with multiprocessing, so that it is not its `if __na
 # How a call has ended: the first byte of the answer, and what the rest is.
 RETURNED, RAISED, UNPICKLABLE, UNLOADABLE = 0, 1, 2, 3
 
-_main: tuple[str | None, str | None] = (None, None)
+_main: tuple[str | None, str | None] | None = None
+"""The name or the path of the main module, where it has yet to be loaded."""
 _due = math.inf
 
 
@@ -40,23 +41,22 @@ class Loader(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a global of a module, and load the main module when it is asked for: few need it."""
-        if module == "__main__" and _main != (None, None):
-            _load_main()
-        elif module == _MAIN and _MAIN not in sys.modules:
+        if module in {"__main__", _MAIN}:
+            if _main is not None:
+                _load_main(*_main)
             module = "__main__"
         return super().find_class(module, name)
 
 
-def _load_main() -> None:
-    if _MAIN in sys.modules:
-        return
+def _load_main(name: str | None, path: str | None) -> None:
     import runpy  # noqa: PLC0415  # few functions are those of a script
 
-    name, path = _main
+    global _main  # noqa: PLW0603
     found = runpy.run_module(name, run_name=_MAIN, alter_sys=True) if name else runpy.run_path(path or "", run_name=_MAIN)
     module = ModuleType(_MAIN)
     module.__dict__.update(found)
     sys.modules["__main__"] = sys.modules[_MAIN] = module
+    _main = None
 
 
 def prepare(message: bytes) -> None:
