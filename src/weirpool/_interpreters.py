@@ -32,10 +32,8 @@ class Interpreter:
 
     __slots__ = ("_answers", "_doing", "_interpreter", "fit")
 
-    _interpreter: Any
-
     def __init__(self) -> None:
-        self._interpreter = None
+        self._interpreter: Any = None
         self._answers: Any = None
         self._doing = ""
         self.fit = True
@@ -46,13 +44,14 @@ class Interpreter:
         """Return one that is made when it is asked first, in a thread: that takes milliseconds."""
         return cls()
 
-    def _begin(self) -> None:
+    def _begin(self) -> Any:
         self._answers = _module().create_queue()
-        self._interpreter = _module().create()
+        self._interpreter = interpreter = _module().create()
         # The source, and not the module: to import that would import all of weirpool.
         source = Path(_worker.__file__).read_text(encoding="utf-8")
-        self._interpreter.prepare_main(answers=self._answers, source=source, message=introduction())
-        self._interpreter.exec(_BEGIN)
+        interpreter.prepare_main(answers=self._answers, source=source, message=introduction())
+        interpreter.exec(_BEGIN)
+        return interpreter
 
     def ask(self, name: str, request: bytes, left: float) -> memoryview:
         """Have it call a function, and return its answer; in a thread.
@@ -62,11 +61,10 @@ class Interpreter:
         """
         self._doing = name
         self.fit = False
-        if self._interpreter is None:
-            self._begin()
-        self._interpreter.prepare_main(request=request, left=left)
+        interpreter = self._interpreter or self._begin()
+        interpreter.prepare_main(request=request, left=left)
         try:
-            self._interpreter.exec("answers.put(worker.answered(request, left)); del request")
+            interpreter.exec("answers.put(worker.answered(request, left)); del request")
         except _module().ExecutionFailed as error:
             raise BrokenWorkerInterpreter(error.excinfo) from None
         answer = memoryview(self._answers.get())

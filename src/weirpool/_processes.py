@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Process", "in_a_process"]
 
 
+_AT_ONCE = 65_536  # bytes that are read at first: nearly every answer
+
+
 class Process:
     """A process that calls functions, one at a time. Made by `start`."""
 
@@ -79,23 +82,26 @@ class Process:
         self._doing = name
         loop, connection = asyncio.get_running_loop(), self._connection
         try:
-            await loop.sock_sendall(connection, HEADER.pack(left, len(request)))
-            await loop.sock_sendall(connection, request)
-            _, length = HEADER.unpack(await self._exactly(loop, HEADER.size))
-            return await self._exactly(loop, length)
+            await loop.sock_sendall(connection, HEADER.pack(left, len(request)) + request)
+            return await self._answer(loop)
         except (OSError, EOFError):
             await self.kill()
             raise BrokenWorkerProcess(f"the process that ran {name} has {self._end()}") from None
 
-    async def _exactly(self, loop: asyncio.AbstractEventLoop, length: int) -> memoryview:
-        received = memoryview(bytearray(length))
-        missing = received
+    async def _answer(self, loop: asyncio.AbstractEventLoop) -> memoryview:
+        begun = await loop.sock_recv(self._connection, _AT_ONCE)
+        if len(begun) < HEADER.size:  # it is sent in one piece, so this is the end
+            raise EOFError
+        answer = memoryview(bytearray(HEADER.unpack_from(begun)[1]))
+        count = len(begun) - HEADER.size
+        answer[:count] = memoryview(begun)[HEADER.size :]
+        missing = answer[count:]
         while missing:
             count = await loop.sock_recv_into(self._connection, missing)
             if not count:
                 raise EOFError
             missing = missing[count:]
-        return received
+        return answer
 
     def _end(self) -> str:
         code = self._process.returncode
@@ -104,6 +110,12 @@ class Process:
     def where(self) -> tuple[str, ...]:
         """Return what it is doing."""
         return (f"<process {self._process.pid}> in {self._doing}",)
+
+    def unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the loop look at the connection no more: whoever waits for an answer vanishes, without cancelling that."""
+        with suppress(Exception):  # the loop is closed
+            loop.remove_reader(self._connection)
+            loop.remove_writer(self._connection)
 
     def stop(self) -> None:
         """Kill it, and what it has started; it takes a moment to be gone."""
@@ -142,11 +154,13 @@ async def in_a_process(
         left: for how long it may run, in seconds.
     """
     request = as_request("in_process", fn, args, keywords)
+    loop = asyncio.get_running_loop()
     work = _KEPT.take(owner)  # by this name `_stack` finds it
     try:
         answer = await work.ask(function_name(fn), request, math.inf if left is None else left)
     except BaseException as error:
         if isinstance(error, GeneratorExit):  # of a coroutine that is being closed, and can't wait
+            work.unwatch(loop)
             work.end()
         else:
             await work.kill()

@@ -136,8 +136,7 @@ def serve(connection: socket.socket) -> None:
         left, request = received
         answer = answered(request, left)
         _flush()  # nobody knows when this process will be killed
-        connection.sendall(HEADER.pack(0.0, len(answer)))
-        connection.sendall(answer)
+        connection.sendall(HEADER.pack(0.0, len(answer)) + answer)
         del received, request, answer  # nothing of a job is kept until the next
 
 

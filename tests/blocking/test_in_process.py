@@ -7,6 +7,7 @@ import functools
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from tests.blocking.support import dead, gone
 from tests.support import adds_up, turns
 from weirpool import JobCancelled, JobState, JobTimeout, WorkerPool, in_process
 from weirpool._processes import Process
+from weirpool._worker import HEADER
 
 if TYPE_CHECKING:
     from weirpool import JobHandle
@@ -194,6 +196,18 @@ async def test_a_process_that_dies_while_it_is_idle_is_replaced() -> None:
         os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
         assert await pool.run(in_process(functions.pid)) != first
         assert gone(first)
+
+
+async def test_a_process_that_dies_in_the_midst_of_its_answer_fails_its_job() -> None:
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    process = Process(subprocess.Popen(["sleep", "600"], process_group=0), here)
+    with there:
+        there.sendall(HEADER.pack(0, 1000) + b"begun")
+        asking = asyncio.create_task(process.ask("fn", b"", 1))
+        await turns()
+    with pytest.raises(BrokenWorkerProcess, match="the process that ran fn has been killed by SIGKILL"):
+        await asking
 
 
 async def test_a_process_that_can_not_even_begin_fails_its_job(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import pickle
+import runpy
 import socket
 import sys
 import threading
@@ -15,7 +17,7 @@ import pytest
 
 from tests.blocking import functions
 from weirpool import _worker, remaining
-from weirpool._pickles import introduction
+from weirpool._pickles import introduction, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +62,13 @@ def test_an_answer_says_how_the_call_has_ended() -> None:
 def test_a_traceback_that_can_not_be_written_costs_only_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("traceback.format_exception", lambda _: 1 / 0)
     assert answered(functions.fail, "wrong")[1][1] == ""
+
+
+def test_an_exception_without_its_lines_has_no_note() -> None:
+    answer = bytes([_worker.RAISED]) + pickle.dumps((ValueError("wrong"), ""))
+    with pytest.raises(ValueError, match="wrong") as caught:
+        outcome("in_process", functions.fail, memoryview(answer))
+    assert not hasattr(caught.value, "__notes__")
 
 
 def test_the_time_that_remains_counts_for_one_call() -> None:
@@ -160,6 +169,18 @@ def test_it_ends_as_the_function_says(
 ) -> None:
     assert ended(monkeypatch, lambda here: ask(here, pickle.dumps((functions.leave, (how,), {}))) if how else None) == status
     assert capsys.readouterr().err == words
+
+
+def test_as_a_script_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = socket.socketpair()
+    here.close()
+    monkeypatch.setattr(sys, "argv", ["_worker.py", str(there.detach())])
+    monkeypatch.setattr(os, "_exit", lambda status: ended.append(status))
+    ended: list[int] = []
+    with pytest.warns(ResourceWarning, match="unclosed"):  # noqa: PT031  # elsewhere, os._exit does not come to that
+        runpy.run_path(_worker.__file__, run_name="__main__")
+        gc.collect()
+    assert ended == [0]
 
 
 def test_it_ends_if_nobody_is_there_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
