@@ -416,14 +416,17 @@ async def test_the_line_of_a_job_is_that_of_its_thread(blocking: Blocking) -> No
         await pool.submit(job)
         await until(blocking.begun)
         await pool.submit(in_thread(lock.acquire))
-        while "lock" not in str(pool.running()[1].stack):
-            await asyncio.sleep(0.001)
-        inside, built_in = (running.stack for running in pool.running())
+        try:
+            async with asyncio.timeout(30):
+                while "<built-in>" not in str(pool.running()[1].stack):
+                    await asyncio.sleep(0.001)
+            inside, built_in = (running.stack for running in pool.running())
+        finally:
+            lock.release()  # or its thread would never end
         outer, function, *_ = inside
         assert ".job: await in_thread(blocking)()" in outer
         assert f"in {Blocking.__call__.__qualname__}: assert self.released.wait" in function
         assert built_in == ("<built-in> in lock.acquire",)
-        lock.release()
         blocking.released.set()
 
 
