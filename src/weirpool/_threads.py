@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "in_a_thread"]
 
-# anyio would take its own of 40 otherwise. The bound is the pool's: a job has a place by the time it comes here. One for each loop:
-# to make one for each call takes three times as long.
+# anyio would take its own of 40 otherwise. The bound is the pool's: a job has a place by the time it comes here. There is one
+# for each loop, as making one for each call takes three times as long.
 _unlimited: RunVar[CapacityLimiter] = RunVar("weirpool.unlimited")
 
 
