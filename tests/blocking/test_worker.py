@@ -175,12 +175,12 @@ def test_as_a_script_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = socket.socketpair()
     here.close()
     monkeypatch.setattr(sys, "argv", ["_worker.py", str(there.detach())])
-    monkeypatch.setattr(os, "_exit", lambda status: ended.append(status))
-    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", lambda status: statuses.append(status))
+    statuses: list[int] = []
     with pytest.warns(ResourceWarning, match="unclosed"):  # noqa: PT031  # elsewhere, os._exit does not come to that
         runpy.run_path(_worker.__file__, run_name="__main__")
         gc.collect()
-    assert ended == [0]
+    assert statuses == [0]
 
 
 def test_it_ends_if_nobody_is_there_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
