@@ -34,6 +34,7 @@ QUESTIONS = (
     "idle",
     "memory",
     "closing",
+    "blocking",
     "overload",
     "start",
 )

@@ -5,7 +5,7 @@ fail, and closes inside a bound with an account of every job.
 
 A map of the source, bottom to top; a module imports only from floors below its own:
 
-    _show                           how a user's thing is shown, which may be a trap
+    _show  _callee                  how a user's thing is shown, which may be a trap; what runs in a process of a job's own
     _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs,
     _exits  _logs  _around          whom KeyboardInterrupt and SystemExit are for, what log records have in common,
                                     and what is put around a job's function
@@ -15,6 +15,9 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _run  _failure  _worker         facts: the record of a run; the exception that somebody has to see; what a job works with
     _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
     _job  _events                   the record of a job, which is that handle; what an observer hears
+    _threads  _kept  _pickles       functions in threads; what else they run in, kept until the pool closes; what goes there
+    _processes  _interpreters       that is, processes or interpreters
+    _blocking                       jobs made of plain functions
     _telemetry                      the seam to whoever exports
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
     _group  _lanes                  the task group that jobs leave by themselves, the order of priorities and keys,
@@ -36,6 +39,7 @@ from __future__ import annotations
 
 import typing as _typing
 
+from ._blocking import in_interpreter, in_process, in_thread
 from ._deadline import deadline_scope, remaining
 from ._errors import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded
 from ._handle import JobHandle, current_job
@@ -64,6 +68,9 @@ __all__ = [
     "current_job",
     "current_worker",
     "deadline_scope",
+    "in_interpreter",
+    "in_process",
+    "in_thread",
     "remaining",
     "run",
     "serve",

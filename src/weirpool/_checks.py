@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NATIVE",
+    "blocking_function",
     "context_factory",
     "job_function",
     "key",
@@ -225,7 +226,8 @@ def flag(name: str, value: Any) -> bool:
 def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
     """Refuse what can't be a job: anything that calling will surely not turn into an awaitable.
 
-    A plain function is let through, since a decorated one may well return a coroutine; if it does not, the job fails.
+    A plain function is let through, since a decorated one, a lambda or one written in C may well return a coroutine; if it
+    does not, the job fails.
     """
     thing: object = fn
     inner = innermost(fn)
@@ -243,9 +245,36 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
         hint = ": await it yourself, or pass an async function that does" if _answers(inspect.isawaitable, thing) else ""
         raise TypeError(f"{rule}, got {shown(thing)} ({type_name(thing)}){hint}")
     if issubclass(type(inner), type):
-        raise TypeError(f"{rule}, got the class {shown(inner)}")
+        raise TypeError(f"{rule}, got the class {shown(inner)}: {_PLAIN}")
     if _flags(inner) & _GENERATOR:
         raise TypeError(f"{rule}, got the generator function {shown(thing)}: wrap it in one that consumes it")
+
+
+_PLAIN = "a plain function or a class goes in as in_thread(fn), in_process(fn) or in_interpreter(fn)"
+
+
+def blocking_function(what: str, fn: Any) -> None:
+    """Refuse what `in_thread`, `in_process` or `in_interpreter` can't make a job of.
+
+    Args:
+        what: the name of that.
+        fn: what was given.
+    """
+    rule = f"{what}() takes a plain function"
+    if not callable(fn):
+        if _is(fn, Coroutine):
+            called = function_name(fn)
+            _discard(fn)
+            raise TypeError(f"{rule}, got the coroutine {called}(...): it is async already: submit({called}, ...)")
+        raise TypeError(
+            f"{rule}, got {shown(fn)} ({type_name(fn)}): pass the function and its arguments apart, submit({what}(fn), ...)"
+        )
+    inner = innermost(fn)
+    flags = _flags(inner)
+    if flags & NATIVE or _answers(inspect.iscoroutinefunction, fn):
+        raise TypeError(f"{rule}, got the async function {function_name(fn)}: it is async already: submit it as it is")
+    if flags & _GENERATOR and not issubclass(type(inner), type):
+        raise TypeError(f"{rule}, got the generator function {function_name(fn)}: wrap it in one that consumes it")
 
 
 def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:

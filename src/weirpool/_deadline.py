@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,9 @@ def remaining() -> float | None:
     """
     around = CURRENT.get()
     if around is None:
-        return None
+        callee = sys.modules.get("weirpool._callee")  # there in a process or an interpreter of a job
+        left: float | None = None if callee is None else callee.remaining()
+        return left
     run = current_run()
     if isinstance(around, Within):
         loop = around.loop
