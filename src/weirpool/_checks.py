@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NATIVE",
+    "is_async",
     "job_function",
     "key",
     "label",
@@ -232,6 +233,12 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
         raise TypeError(f"{rule}, got the class {shown(inner)}")
     if _flags(inner) & _GENERATOR:
         raise TypeError(f"{rule}, got the generator function {shown(thing)}: wrap it in one that consumes it")
+
+
+def is_async(fn: Callable[..., object]) -> bool:
+    """Say whether calling something surely gives an awaitable: it is an async function, or an object that is called as one."""
+    inner = innermost(fn)
+    return bool(_flags(inner) & NATIVE)
 
 
 def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
