@@ -30,6 +30,7 @@ PUBLIC = [
     "ShutdownReport",
     "WorkerPool",
     "current_job",
+    "in_thread",
     "remaining",
 ]
 PUBLIC_EVENTS = [

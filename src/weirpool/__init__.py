@@ -13,6 +13,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _lending  _circles              places that jobs lend while they wait for a pool; jobs that would wait for ever
     _run  _failure                  facts: the record of a run; the exception that somebody has to see
     _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
+    _blocking  _threads             jobs made of plain functions, and the threads that they run in
     _job  _events                   the record of a job, which is that handle; what an observer hears
     _telemetry                      the seam to whoever exports
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
@@ -24,6 +25,8 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _crew  _steering                the places: who runs, who is next; what holds them
     _admission  _retry              the way in; jobs that are tried again
     _closing  _scaler               the way out; more and fewer places
+    _crossing  _executor            submissions from other threads, and the pool as an Executor of concurrent.futures
+    _from_thread                    what other threads see of a pool
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
     integrations                    public: the status page
@@ -32,6 +35,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
 
 from __future__ import annotations
 
+from ._blocking import in_thread
 from ._errors import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded
 from ._handle import JobHandle, current_job, remaining
 from ._lifecycle import JobState, PoolState
@@ -55,6 +59,7 @@ __all__ = [
     "ShutdownReport",
     "WorkerPool",
     "current_job",
+    "in_thread",
     "remaining",
 ]
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NATIVE",
+    "blocking_function",
     "is_async",
     "job_function",
     "key",
@@ -235,10 +236,32 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
         raise TypeError(f"{rule}, got the generator function {shown(thing)}: wrap it in one that consumes it")
 
 
-def is_async(fn: Callable[..., object]) -> bool:
-    """Say whether calling something surely gives an awaitable: it is an async function, or an object that is called as one."""
+def blocking_function(what: str, fn: Any) -> None:
+    """Refuse what `in_thread`, `in_process` or `in_interpreter` can't make a job of.
+
+    Args:
+        what: the name of that.
+        fn: what was given.
+    """
+    rule = f"{what}() takes a plain function"
+    if not callable(fn):
+        if _is(fn, Coroutine):
+            called = function_name(fn)
+            _discard(fn)
+            raise TypeError(f"{rule}, got the coroutine {called}(...): it is async already: submit({called}, ...)")
+        raise TypeError(
+            f"{rule}, got {shown(fn)} ({type_name(fn)}): pass the function and its arguments apart, submit({what}(fn), ...)"
+        )
     inner = innermost(fn)
-    return bool(_flags(inner) & NATIVE)
+    if is_async(fn):
+        raise TypeError(f"{rule}, got the async function {function_name(fn)}: it is async already: submit it as it is")
+    if _flags(inner) & _GENERATOR and not issubclass(type(inner), type):
+        raise TypeError(f"{rule}, got the generator function {function_name(fn)}: wrap it in one that consumes it")
+
+
+def is_async(fn: Any) -> bool:
+    """Say whether something is an async function, or an object that is called as one."""
+    return bool(_flags(innermost(fn)) & NATIVE) or _answers(inspect.iscoroutinefunction, fn)
 
 
 def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:

@@ -4,8 +4,8 @@ A call goes to the loop as a callback, has its job accepted there, in the contex
 the job wakes at its end; so no task is made for it unless it has to wait for room. All that a thread holds is the future.
 
 No future is forgotten, whatever becomes of the loop. Before a call is begun, only the loop's handle holds it: a loop that is
-closed lets go of its handles, and the call says so as it is freed. From then on until it is settled the pool's `Crossing` knows
-of it, and that hears of the end of the loop by a timer which is never due: a loop that is closed frees its timers, too.
+closed lets go of its handles, and the call says so as it is freed. Then the pool's `Crossing` knows of it until it is settled,
+and that hears of the end of the loop by a timer which is never due: a loop that is closed frees its timers, too.
 """
 
 from __future__ import annotations

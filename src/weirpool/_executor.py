@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from . import _checks
+from ._blocking import in_thread
 from ._checks import running_loop
 from ._crossing import JobFuture
 from ._errors import PoolClosed
@@ -44,7 +45,7 @@ class PoolExecutor(Executor):
     counted by the pool, and end by its deadlines. A job that the pool cancels ends its future with `JobCancelled`.
 
     `submit` blocks while the pool is full, for its `submit_timeout` at most, and then raises `PoolOverloaded`; on a thread in
-    which an event loop runs it does not wait for room. `map` submits all its calls before it returns, as in the standard library.
+    which an event loop runs it does not wait for room. `map` submits all its calls before it returns, as the standard library's.
     """
 
     def __init__(self, pool: str, cross: Callable[[], Crossing], start: Start, wishes: Wishes) -> None:
@@ -67,10 +68,9 @@ class PoolExecutor(Executor):
         Raises:
             PoolOverloaded: there was no room within the pool's `submit_timeout`, or there is none, where an event loop runs.
             RuntimeError: the executor was shut down, the pool is closing or closed, or it was not entered.
-            TypeError: `fn` can't be called.
+            TypeError: `fn` is no function, or one of a generator.
         """
-        if not callable(fn):
-            raise TypeError(f"fn must be a function, got {_checks.shown(fn)}")
+        job = _Work(fn if _checks.is_async(fn) else in_thread(fn), *args, **kwargs)
         try:
             future: JobFuture[T] = JobFuture(self._cross())
             with self._lock:
@@ -78,7 +78,6 @@ class PoolExecutor(Executor):
                     raise RuntimeError("cannot schedule new futures after shutdown")
                 self._futures.add(future)
             future.add_done_callback(self._done)
-            job = _Work(fn if _checks.is_async(fn) else _in_thread(fn), *args, **kwargs)
             job.future = future
             try:
                 return self._start(job, (), self._wishes._replace(patient=running_loop() is None), future)
@@ -130,14 +129,3 @@ class _Work(partial[Any]):
         if not self.future.start():
             raise CancelledError
         return self.func(*self.args, *args, **self.keywords)
-
-
-def _in_thread(fn: Any) -> Any:  # stand-in
-
-    from anyio import CapacityLimiter, to_thread
-
-    class W(partial):
-        def __call__(self, *args: Any, **kw: Any) -> Any:
-            return to_thread.run_sync(partial(self.func, *args, **kw), limiter=CapacityLimiter(1))
-
-    return W(fn)

@@ -68,8 +68,8 @@ class FromThread:
         """Have a job accepted, and return its future.
 
         This blocks the calling thread until the pool's event loop has answered, which takes it a turn while there is room;
-        when the pool is full this waits in line with all other submitters, for the pool's `submit_timeout` at most. An exception
-        that interrupts the wait, Ctrl-C in the main thread, takes the submission back.
+        when the pool is full this waits in line with all other submitters, for the pool's `submit_timeout` at most. What
+        interrupts the wait, as Ctrl-C does in the main thread, takes the submission back.
 
         `future.cancel()` cancels the job, queued or running: the future is cancelled at once, the job soon after.
 

@@ -17,6 +17,7 @@ _DEEPEST = 100
 _ASYNCIO = asyncio.__file__.removesuffix("__init__.py")  # pathlib would be imported for this only
 RUNNER = __file__.removesuffix("_stack.py") + "_runner.py"
 """The file of the pool's own frame in the task of a job."""
+_BLOCKING = __file__.removesuffix("_stack.py") + "_blocking.py"
 
 
 def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def where(task: asyncio.Task[Any]) -> tuple[str, ...]:
     `Task.get_stack()` shows only the outermost coroutine of a suspended task; the line where it hangs is in the innermost.
     The walk ends at the first thing that is not a coroutine or generator: a future, or an awaitable written in C. The pool's
     own frame (else the outermost), what a task factory has put around it, and asyncio's innermost (the inside of
-    `asyncio.sleep`) are left out.
+    `asyncio.sleep`) are left out. Where it waits for a function that it has called in a thread, the walk goes on in that.
     """
     lines: list[str] = []
     with suppress(Exception):  # an awaitable of a user's may raise when looked at; what was found by then is still something
@@ -52,9 +53,23 @@ def _lines(awaitable: Any) -> Iterator[str]:
         )
         if frame is None:
             return
+        if frame.f_code.co_filename == _BLOCKING and (elsewhere := _elsewhere(awaitable)):
+            yield from elsewhere
+            return
         yield line_of(frame)
         awaitable = (
             getattr(awaitable, "cr_await", None)
             or getattr(awaitable, "gi_yieldfrom", None)
             or getattr(awaitable, "ag_await", None)
         )
+
+
+def _elsewhere(call: types.CoroutineType[Any, Any, Any]) -> tuple[str, ...]:
+    """Return where the function is that a task has called in a thread, or in a process.
+
+    What it waits for there says so itself, and is found in the frame of whoever waits: a list of all would have to be kept.
+    """
+    waiting: Any = call.cr_await
+    work = waiting.cr_frame.f_locals.get("work")
+    lines: tuple[str, ...] = () if work is None else work.where()
+    return lines
