@@ -6,14 +6,14 @@ import threading
 from asyncio import CancelledError
 from concurrent.futures import Executor
 from concurrent.futures import wait as _wait
-from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from . import _checks
-from ._blocking import in_thread
 from ._checks import running_loop
 from ._crossing import JobFuture
 from ._errors import PoolClosed
+from ._show import function_name
+from ._threads import in_a_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ class PoolExecutor(Executor):
     counted by the pool, and end by its deadlines. A job that the pool cancels ends its future with `JobCancelled`.
 
     `submit` blocks while the pool is full, for its `submit_timeout` at most, and then raises `PoolOverloaded`; on a thread in
-    which an event loop runs it does not wait for room. `map` submits all its calls before it returns, as the standard library's.
+    which an event loop runs it does not wait for room. `map` submits all its calls before it returns, as it does there.
     """
 
     def __init__(self, pool: str, cross: Callable[[], Crossing], start: Start, wishes: Wishes) -> None:
@@ -70,7 +70,7 @@ class PoolExecutor(Executor):
             RuntimeError: the executor was shut down, the pool is closing or closed, or it was not entered.
             TypeError: `fn` is no function, or one of a generator.
         """
-        job = _Work(fn if _checks.is_async(fn) else in_thread(fn), *args, **kwargs)
+        job = _Work(fn, args, kwargs)
         try:
             future: JobFuture[T] = JobFuture(self._cross())
             with self._lock:
@@ -120,12 +120,25 @@ class PoolExecutor(Executor):
             self._futures.discard(future)
 
 
-class _Work(partial[Any]):
-    """A job's function that tells the future when it is begun; a partial, so that the job is called as its function is."""
+class _Work:
+    """A job's function that tells the future when it is begun; to the eye it is the function that it calls."""
 
-    future: JobFuture[Any]
+    def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self._is_async = _checks.is_async(fn)
+        if not self._is_async:
+            _checks.blocking_function("submit", fn)
+        self._fn, self._args, self._keywords = fn, args, keywords
+        self.__qualname__ = function_name(fn)
+        self.future: JobFuture[Any]
 
-    def __call__(self, /, *args: Any) -> Any:
+    def __call__(self) -> Any:
+        """Return what runs the job."""
         if not self.future.start():
             raise CancelledError
-        return self.func(*self.args, *args, **self.keywords)
+        if self._is_async:
+            return self._fn(*self._args, **self._keywords)
+        return in_a_thread(self._fn, self._args, self._keywords, _it_stands)  # as `in_thread`, which would be made for one call
+
+
+def _it_stands() -> bool:
+    return True
