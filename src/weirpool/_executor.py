@@ -137,7 +137,7 @@ class _Work:
             raise CancelledError
         if self._is_async:
             return self._fn(*self._args, **self._keywords)
-        return in_a_thread(self._fn, self._args, self._keywords, _it_stands)  # as `in_thread`, which would be made for one call
+        return in_a_thread(self._fn, self._args, self._keywords, _it_stands)  # as `in_thread`, made for one call
 
 
 def _it_stands() -> bool:

@@ -1,8 +1,8 @@
 """CPython's own tests of executors, run on a pool as an executor.
 
-They are those that come with the Python that runs this; since 3.13 they are a package of mixins, and these are what is used. What
-does not apply is listed in `LEFT_OUT`, each with the reason. The last tests hold that each upstream test of executors, of
-thread pools, of waiting and of futures is either run here or listed there, so that none vanishes in silence.
+They are those that come with the Python that runs this, since 3.13, where they became a package of mixins. What does not apply
+is listed in `LEFT_OUT`, each with the reason. The last test holds that each upstream test of executors, of thread pools, of
+waiting and of futures is either run here or listed there, so that none vanishes in silence.
 
 To save time, what sleeps and what waits for that does so for a quarter of the time.
 """
@@ -19,10 +19,8 @@ import pytest
 from tests.threads.support import Home
 from weirpool._crossing import Crossing, JobFuture
 
-if sys.version_info < (3, 13):
-    pytest.skip("the tests of executors are mixins since Python 3.13", allow_module_level=True)
 executor, util, as_completed, wait, shutdown, thread_pool, future = (
-    pytest.importorskip(f"test.test_concurrent_futures.{name}", reason="this Python comes without its own tests")
+    pytest.importorskip(f"test.test_concurrent_futures.{name}", reason="needs the tests of Python itself, 3.13 or later")
     for name in ("executor", "util", "test_as_completed", "test_wait", "test_shutdown", "test_thread_pool", "test_future")
 )
 
@@ -45,7 +43,7 @@ LEFT_OUT = {
     "test_threads_terminate": THREADS,
     "test_thread_names_assigned": THREADS,
     "test_thread_names_default": THREADS,
-    "test_hang_global_shutdown_lock": "is about a lock of ThreadPoolExecutor's in a forked process; a pool does not outlive a fork",
+    "test_hang_global_shutdown_lock": "is about a lock of ThreadPoolExecutor's in a forked process, which has no event loop",
     "test_interpreter_shutdown": NAMED,
     "test_submit_after_interpreter_shutdown": NAMED,
     "test_hang_gh83386": NAMED,
