@@ -11,7 +11,6 @@ and that hears of the end of the loop by a timer which is never due: a loop that
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import weakref
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -157,9 +156,7 @@ class JobFuture(Future[T]):
             await_in_job(loop, partial(_end, self.job, timeout))
 
     def start(self) -> bool:
-        """Note that the job begins, from when on the future can't be cancelled; say whether that was not done before."""
-        if self._told:
-            return False
+        """Note that the job begins, from when on the future can't be cancelled; say whether it has not been by now."""
         self._told = True
         return self.set_running_or_notify_cancel()
 
@@ -405,10 +402,7 @@ def await_in_job(loop: asyncio.AbstractEventLoop, fn: Callable[[], Coroutine[Any
         except BaseException:
             waiting.cancel()
             raise
-    try:
-        return from_thread.run(fn)
-    except concurrent.futures.CancelledError:
-        raise asyncio.CancelledError("the job was cancelled while its thread waited") from None
+    return from_thread.run(fn)
 
 
 async def _end(job: Job, timeout: float | None) -> None:

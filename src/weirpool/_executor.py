@@ -6,7 +6,7 @@ import threading
 from asyncio import CancelledError
 from concurrent.futures import Executor
 from concurrent.futures import wait as _wait
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from . import _checks
 from ._checks import running_loop
@@ -16,7 +16,7 @@ from ._show import function_name
 from ._threads import in_a_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
     from ._crossing import Crossing, Wishes
@@ -57,7 +57,11 @@ class PoolExecutor(Executor):
         self._futures: set[JobFuture[Any]] = set()
         self._down = False
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    @overload
+    def submit(self, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
+    @overload
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]: ...
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have a call accepted as a job, and return its future.
 
         Args:
@@ -72,7 +76,7 @@ class PoolExecutor(Executor):
         """
         job = _Work(fn, args, kwargs)
         try:
-            future: JobFuture[T] = JobFuture(self._cross())
+            future: JobFuture[Any] = JobFuture(self._cross())
             with self._lock:
                 if self._down:
                     raise RuntimeError("cannot schedule new futures after shutdown")

@@ -10,7 +10,6 @@ To save time, what sleeps and what waits for that does so for a quarter of the t
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +86,7 @@ class Facade(TestCase):
     def executor_type(self, max_workers: int) -> Any:
         home = Home(max_workers=max_workers)
         self.homes.append(home)
-        made = home.pool.from_thread.executor()
+        made: Any = home.pool.from_thread.executor()
         map_as_told = made.map
 
         def map_in_time(*args: Any, timeout: float | None = None, **options: Any) -> Any:

@@ -13,6 +13,7 @@ from tests.support import FOREVER, Gate, echo, sleep, turns
 from tests.threads.support import PATIENCE, Home, at_home
 from tests.threads.test_from_thread import until
 from weirpool import JobCancelled, JobTimeout, PoolOverloaded, WorkerPool, current_job, in_thread
+from weirpool.events import JobAccepted, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ class Held:
 async def test_run_in_executor_runs_a_plain_function_in_a_thread_as_one_job_of_the_pool() -> None:
     def where(factor: int) -> tuple[int, bool, str | None]:
         job = current_job()
-        return 2 * factor, threading.current_thread() is threading.main_thread(), job and job.name
+        return 2 * factor, threading.current_thread() is threading.main_thread(), None if job is None else job.name
 
     async with WorkerPool() as pool:
         executor = pool.from_thread.executor()
@@ -69,8 +70,8 @@ async def test_an_async_function_runs_on_the_loop_and_its_future_has_the_result(
 
     async with WorkerPool() as pool:
         executor = pool.from_thread.executor()
-        assert await asyncio.wrap_future(executor.submit(where, number=1)) == (1, True)  # type: ignore[comparison-overlap]
-        assert await asyncio.wrap_future(executor.submit(Callable_())) == "called"  # type: ignore[comparison-overlap]
+        assert await asyncio.wrap_future(executor.submit(where, number=1)) == (1, True)
+        assert await asyncio.wrap_future(executor.submit(Callable_())) == "called"
 
 
 async def test_on_an_event_loop_it_does_not_wait_for_room() -> None:
@@ -186,7 +187,7 @@ def test_what_is_no_function_is_refused(home: Home, fn: Any, message: str) -> No
     assert home.pool.stats().accepted == 0
 
 
-def test_map_gives_results_in_order_and_leaving_the_block_waits(home: Home) -> None:
+def test_map_gives_results_in_order_and_leaving_the_block_waits() -> None:
     with at_home(max_workers=3) as home, home.pool.from_thread.executor() as executor:
         assert list(executor.map(lambda number: -number, range(20))) == [-number for number in range(20)]
         held = Held()
@@ -200,7 +201,7 @@ def test_it_takes_nothing_when_it_or_the_pool_is_closed_or_not_open_yet(home: Ho
     executor.shutdown()
     with pytest.raises(RuntimeError, match=NEVER_AGAIN):
         executor.submit(echo, 1)
-    assert other.submit(echo, 1).result(PATIENCE) == 1  # type: ignore[comparison-overlap]
+    assert other.submit(echo, 1).result(PATIENCE) == 1
     home.call(home.pool.close_intake)
     with pytest.raises(RuntimeError, match=f"{NEVER_AGAIN} of pool 'pool'"):
         other.submit(echo, 1)
@@ -231,6 +232,31 @@ def test_a_job_that_shuts_it_down_lends_its_place_while_it_waits(home: Home) -> 
 
     executor_of_its_own: Callable[[], Any] = home.pool.from_thread.executor
     assert home.pool.from_thread.run(in_thread(outer)) == (7, 8)
+
+
+def test_what_a_function_returns_in_its_grace_stands(home: Home) -> None:
+    held = Held()
+    future = home.pool.from_thread.executor().submit(held, 7)
+    assert held.begun.wait(PATIENCE)
+    home.loop.call_soon_threadsafe(home.pool._crew.cancel_all, "cancel")
+    home.call(lambda: None)
+    held.go_on.set()
+    assert future.result(PATIENCE) == 7
+
+
+def test_a_future_that_is_cancelled_in_the_moment_in_which_its_job_is_accepted_cancels_that() -> None:
+    class Cancels(Observer):
+        def job_accepted(self, event: JobAccepted, /) -> None:
+            if event.name == "late":
+                next(iter(executor._futures)).cancel()
+
+    with at_home(max_workers=1, queue_size=0, submit_timeout=None, observers=[Cancels()]) as home:
+        held = home.pool.from_thread.submit(sleep, 0.02)
+        executor = home.pool.from_thread.executor(name="late")
+        future = executor.submit(sleep, FOREVER)
+        assert future.cancelled()
+        until(lambda: home.pool.stats().cancelled == 1)
+        assert held.done()
 
 
 @pytest.mark.complains
