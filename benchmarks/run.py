@@ -35,6 +35,7 @@ QUESTIONS = (
     "memory",
     "closing",
     "overload",
+    "from_thread",
     "start",
 )
 

@@ -42,6 +42,7 @@ __all__ = ["Call", "Crossing", "Enter", "JobFuture", "Wishes", "await_in_job", "
 T = TypeVar("T")
 Enter: TypeAlias = "Callable[[Callable[..., Awaitable[Any]], tuple[Any, ...], Wishes], Job | Coroutine[Any, Any, Job]]"
 
+_USUAL = 0
 _NEVER = 10 * 365 * 86_400.0  # seconds
 
 
@@ -56,12 +57,17 @@ class Wishes(NamedTuple):
     timeout: float | Default | None = JOB_TIMEOUT
     deadline: float | None = None
     name: str | None = None
-    priority: int = 0
+    priority: int = _USUAL
     key: Key | None = None
     coalesce: bool = False
     retry: Retry | None = None
     patient: bool = True
     awaited: bool = False
+
+    @property
+    def special(self) -> bool:
+        """Whether there is anything that few jobs ask for."""
+        return self.priority is not _USUAL or self.key is not None or self.coalesce is not False or self.retry is not None
 
 
 class JobFuture(Future[T]):
@@ -300,13 +306,11 @@ class Call:
         future = self._future
         self._crossing.remove(future)
         try:
-            if future.cancelled():
-                raise InvalidStateError  # noqa: TRY301  # as if that had just happened
             if error is None:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        except InvalidStateError:
+        except InvalidStateError:  # it was cancelled
             future.tell_cancelled()
         if self._accepted is not None:
             self._accepted.release()

@@ -260,12 +260,13 @@ class FromThread:
 
 def _refuse_bad(wishes: Wishes) -> None:
     """Refuse what a submission may not ask for, as far as that can be told without the pool."""
-    timeout, _, name, priority, key, coalesce, _, _, _ = wishes
+    timeout, name = wishes.timeout, wishes.name
     if timeout is not None and timeout is not JOB_TIMEOUT:
         _checks.seconds("timeout", timeout, none="no limit")
     if name is not None:
         _checks.label("name", name)
-    _checks.priority(priority)
-    if key is not None:
-        _checks.key(key)
-    _checks.flag("coalesce", coalesce)
+    if wishes.special:
+        _checks.priority(wishes.priority)
+        if wishes.key is not None:
+            _checks.key(wishes.key)
+        _checks.flag("coalesce", wishes.coalesce)

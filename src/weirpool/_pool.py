@@ -746,9 +746,12 @@ class WorkerPool(AsyncResource):
         job = self._job(fn, args, wishes.timeout, wishes.deadline, wishes.name)
         if wishes.awaited and self._telemetry is not None and self._telemetry.tracing:
             self._mark_awaited(job)
-        joined = self._special(job, wishes.priority, wishes.key, wishes.coalesce, wishes.retry)
-        if joined is not None or self._admission.admit(job):
-            return joined or job
+        if wishes.special:
+            joined = self._special(job, wishes.priority, wishes.key, wishes.coalesce, wishes.retry)
+            if joined is not None:
+                return joined
+        if self._admission.admit(job):
+            return job
         if not wishes.patient:
             self._admission.refuse_full()
         return self._admission.wait(job, self._settings.submit_timeout)

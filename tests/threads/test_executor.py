@@ -154,10 +154,10 @@ def test_what_is_asked_for_goes_for_each_job(home: Home) -> None:
         assert job is not None
         return job.name
 
-    with home.pool.from_thread.executor(timeout=0.01, name="mine", priority=1, key="k") as executor:
+    with home.pool.from_thread.executor(name="mine", priority=1, key="k") as executor:
         assert executor.submit(name).result() == "mine"
-        with pytest.raises(JobTimeout):
-            executor.submit(sleep, FOREVER).result()
+    with home.pool.from_thread.executor(timeout=0.01) as executor, pytest.raises(JobTimeout):
+        executor.submit(sleep, FOREVER).result()
 
 
 def test_bad_options_are_refused_when_it_is_made() -> None:

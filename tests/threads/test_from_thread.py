@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import FOREVER, balanced, echo, fail, sleep
+from tests.support import FOREVER, Gate, balanced, echo, fail, sleep
 from tests.threads.support import PATIENCE, Home, at_home
 from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolOverloaded, WorkerPool, current_job, in_thread, remaining
 from weirpool._crossing import _end
@@ -152,10 +152,13 @@ def test_a_full_pool_refuses_in_the_thread_when_there_was_no_room_for_long_enoug
     assert balanced(home.pool)
 
 
-def test_who_waits_for_room_gets_it(home: Home) -> None:
-    first, _ = fill(home)
-    home.loop.call_soon_threadsafe(home.loop.call_later, 0.02, first.cancel)
-    assert not home.pool.from_thread.submit(echo, 1).done()
+def test_who_waits_for_room_gets_it() -> None:
+    with at_home(max_workers=1, queue_size=1, submit_timeout=None) as home:
+        first, second = fill(home)
+        home.loop.call_soon_threadsafe(home.loop.call_later, 0.02, first.cancel)
+        third = home.pool.from_thread.submit(echo, 1)
+        second.cancel()
+        assert third.result(PATIENCE) == 1
 
 
 def test_a_closed_pool_refuses() -> None:
@@ -225,12 +228,15 @@ async def test_on_the_loop_of_the_pool_it_says_what_to_await() -> None:
         for submit in (pool.from_thread.submit, pool.from_thread.run):
             with pytest.raises(RuntimeError, match=r"await pool.submit\(...\) or await pool.run\(...\) instead"):
                 submit(echo, 1)
-        future = await asyncio.to_thread(pool.from_thread.submit, sleep, 0.001, 7)
+        gate = Gate()
+        submitting: Any = pool.from_thread.submit
+        future = await asyncio.to_thread(submitting, gate, 7)
         for look in (future.result, future.exception):
             with pytest.raises(RuntimeError, match=r"await asyncio.wrap_future\(future\)"):
                 look()
             with pytest.raises(TimeoutError):
                 look(timeout=0)
+        gate.open()
         assert await asyncio.wrap_future(future) == 7
         assert future.result() == 7
 
@@ -625,7 +631,7 @@ def test_a_job_that_is_cancelled_while_its_thread_waits_goes_on_there_with_a_can
 @threads
 def test_a_job_that_has_waited_for_long_enough_goes_on_when_it_has_its_place_back(home: Home, threaded: Any) -> None:
     def outer() -> tuple[bool, int]:
-        future = home.pool.from_thread.submit(sleep, 0.05)
+        future = home.pool.from_thread.submit(sleep, 0.2)
         with pytest.raises(TimeoutError):
             future.result(0)
         with pytest.raises(TimeoutError):
