@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from . import _checks
 from ._checks import running_loop
-from ._crossing import JobFuture
 from ._errors import PoolClosed
+from ._job_future import JobFuture
 from ._show import function_name
 from ._threads import in_a_thread
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple
 
 from . import _checks
 from ._checks import running_loop
-from ._crossing import Call, Crossing, Enter, JobFuture, Wishes, await_in_job, is_in_job
+from ._crossing import Call, Crossing, Enter, Wishes
 from ._errors import PoolClosed
+from ._job_future import JobFuture, await_in_job, is_in_job
 from ._lifecycle import PoolState
 from ._settings import JOB_TIMEOUT, Default
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.threads.support import Home
-from weirpool._crossing import Crossing, JobFuture
+from weirpool._crossing import Crossing
+from weirpool._job_future import JobFuture
 
 executor, util, as_completed, wait, shutdown, thread_pool, future = (
     pytest.importorskip(f"test.test_concurrent_futures.{name}", reason="needs the tests of Python itself, 3.13 or later")

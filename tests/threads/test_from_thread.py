@@ -19,8 +19,8 @@ import pytest
 from tests.support import FOREVER, Gate, balanced, echo, fail, sleep
 from tests.threads.support import PATIENCE, Home, at_home
 from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolOverloaded, WorkerPool, current_job, in_thread, remaining
-from weirpool._crossing import _end
 from weirpool._from_thread import FromThread
+from weirpool._job_future import _end
 from weirpool.policies import Retry
 
 if TYPE_CHECKING:
