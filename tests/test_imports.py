@@ -30,6 +30,8 @@ PUBLIC = [
     "ShutdownReport",
     "WorkerPool",
     "current_job",
+    "in_interpreter",
+    "in_process",
     "in_thread",
     "remaining",
 ]

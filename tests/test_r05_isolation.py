@@ -251,7 +251,9 @@ async def test_an_error_of_another_pool_that_a_job_passes_on_is_the_jobs_own(nes
 async def test_a_job_that_returns_no_awaitable_has_failed_with_advice() -> None:
     async with WorkerPool() as pool:
         handle: JobHandle[Any] = await pool.submit(lambda: 7)  # type: ignore[arg-type,return-value]
-        with pytest.raises(TypeError, match=r"int.*to_thread"):
+        with pytest.raises(
+            TypeError, match=r"int.*on the event loop.*in_thread\(fn\), in_process\(fn\) or in_interpreter\(fn\)"
+        ):
             await handle
         assert handle.state is JobState.FAILED
         assert await pool.run(echo, 1) == 1

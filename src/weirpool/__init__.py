@@ -5,7 +5,7 @@ fail, and closes inside a bound with an account of every job.
 
 A map of the source, bottom to top; a module imports only from floors below its own:
 
-    _show                           how a user's thing is shown, which may be a trap
+    _show  _worker                  how a user's thing is shown, which may be a trap; what runs in a process of a job's own
     _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs,
     _exits  _logs                   whom KeyboardInterrupt and SystemExit are for, and what log records have in common
     _lifecycle                      law: the states, the legal moves, the books
@@ -13,8 +13,10 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _lending  _circles              places that jobs lend while they wait for a pool; jobs that would wait for ever
     _run  _failure                  facts: the record of a run; the exception that somebody has to see
     _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
-    _blocking  _threads             jobs made of plain functions, and the threads that they run in
     _job  _events                   the record of a job, which is that handle; what an observer hears
+    _threads  _kept  _pickles       functions in threads; what else they run in, kept until the pool closes; what goes there
+    _processes  _interpreters       that is, processes or interpreters
+    _blocking                       jobs made of plain functions
     _telemetry                      the seam to whoever exports
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
     _group  _lanes                  the task group that jobs leave by themselves, the order of priorities and keys,
@@ -35,7 +37,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
 
 from __future__ import annotations
 
-from ._blocking import in_thread
+from ._blocking import in_interpreter, in_process, in_thread
 from ._errors import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded
 from ._handle import JobHandle, current_job, remaining
 from ._lifecycle import JobState, PoolState
@@ -59,6 +61,8 @@ __all__ = [
     "ShutdownReport",
     "WorkerPool",
     "current_job",
+    "in_interpreter",
+    "in_process",
     "in_thread",
     "remaining",
 ]

@@ -213,7 +213,8 @@ def flag(name: str, value: Any) -> bool:
 def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
     """Refuse what can't be a job: anything that calling will surely not turn into an awaitable.
 
-    A plain function is let through, since a decorated one may well return a coroutine; if it does not, the job fails.
+    A plain function is let through, since a decorated one, a lambda or one written in C may well return a coroutine; if it
+    does not, the job fails.
     """
     thing: object = fn
     inner = innermost(fn)
@@ -231,9 +232,12 @@ def job_function(fn: Callable[..., Awaitable[Any]]) -> None:
         hint = ": await it yourself, or pass an async function that does" if _answers(inspect.isawaitable, thing) else ""
         raise TypeError(f"{rule}, got {shown(thing)} ({type_name(thing)}){hint}")
     if issubclass(type(inner), type):
-        raise TypeError(f"{rule}, got the class {shown(inner)}")
+        raise TypeError(f"{rule}, got the class {shown(inner)}: {_PLAIN}")
     if _flags(inner) & _GENERATOR:
         raise TypeError(f"{rule}, got the generator function {shown(thing)}: wrap it in one that consumes it")
+
+
+_PLAIN = "a plain function or a class goes in as in_thread(fn), in_process(fn) or in_interpreter(fn)"
 
 
 def blocking_function(what: str, fn: Any) -> None:

@@ -236,6 +236,7 @@ class Closing:
         )
         if self._ledger.pool is not PoolState.CLOSED:
             self.move(PoolState.CLOSED)
+        self._crew.closed()
         if self.on_closed is not None:
             self.on_closed()
         self._wake()

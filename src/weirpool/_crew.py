@@ -21,7 +21,7 @@ from . import _stack
 from ._errors import PoolOverloaded
 from ._failure import Failure
 from ._failures import Failures
-from ._job import Job, Outcome
+from ._job import Job, JobOwner, Outcome
 from ._lending import Lending, Loan
 from ._lifecycle import ABANDONED, CANCELLED, ENDED, QUEUED, TIMED_OUT, JobState, Ledger
 from ._logs import Seldom, fields
@@ -124,6 +124,16 @@ class Crew:
                 self.supervisor.stop()
             elif self.steering.paused:
                 self.loop.call_soon(self.resume, context=Context())  # not in the midst of whatever a finalizer interrupts
+
+    def at_close(self, call: Callable[[JobOwner], None]) -> bool:
+        """Have something called, with the crew, when the pool has closed; say whether that is still to come."""
+        return self.supervisor.at_close(call)
+
+    def closed(self) -> None:
+        """Call what is to be called when the pool has closed."""
+        for call in self.supervisor.last_calls():
+            with suppress(Exception):  # whatever becomes of it, the pool is closed
+                call(self)
 
     # How many places ---------------------------------------------------------------------------------------------------
 

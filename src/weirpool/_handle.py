@@ -7,6 +7,7 @@ methods use what only the record has.
 from __future__ import annotations
 
 import asyncio
+import sys
 import types
 from asyncio import Future
 from functools import partial
@@ -300,6 +301,9 @@ def remaining() -> float | None:
         Seconds, never below 0; None when there is no deadline, and outside of any job.
     """
     run = CURRENT.get()
+    if run is None and (worker := sys.modules.get("weirpool._worker")) is not None:  # in a process or interpreter of a job
+        left: float | None = worker.remaining()
+        return left
     if run is None or run.due is None or run.job is None or run.job.owner is None:
         return None
     return max(0.0, run.due - run.job.owner.loop.time())

@@ -46,6 +46,10 @@ class JobOwner(Protocol):
         """Cancel a job that has not ended."""
         ...
 
+    def at_close(self, call: Callable[[JobOwner], None]) -> bool:
+        """Have something called, with the owner, when the pool has closed; say whether that is still to come."""
+        ...
+
 
 # What a job ended with: its result if it SUCCEEDED, a Failure if it FAILED or TIMED_OUT, else the error to raise.
 Outcome = Any

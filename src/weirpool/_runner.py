@@ -206,8 +206,8 @@ def as_awaitable(thing: Any) -> Any:
     """Return what a job's function has returned, if that can be awaited."""
     if not inspect.isawaitable(thing):
         raise NotAwaitable(
-            f"the job's function returned {type_name(thing)} instead of an awaitable: WorkerPool runs async "
-            f"functions; for one that blocks, submit(lambda: asyncio.to_thread(fn, ...))"
+            f"the job's function returned {type_name(thing)} instead of an awaitable: WorkerPool runs async functions, and "
+            f"called this one on the event loop; submit a plain one as in_thread(fn), in_process(fn) or in_interpreter(fn)"
         )
     return thing
 

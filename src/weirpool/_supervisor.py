@@ -9,7 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._group import JobGroup
 from ._logs import fields
@@ -33,7 +33,7 @@ class Supervisor:
         group: the task group.
     """
 
-    __slots__ = ("_loop", "_name", "_stopping", "_task", "group")
+    __slots__ = ("_last_calls", "_loop", "_name", "_stopping", "_task", "group")
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._name = name
@@ -41,6 +41,19 @@ class Supervisor:
         self.group = JobGroup()
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._task: asyncio.Task[None] | None = None
+        self._last_calls: list[Callable[[Any], None]] | None = []
+
+    def at_close(self, call: Callable[[Any], None]) -> bool:
+        """Keep something to be called when the pool has closed; say whether that is still to come."""
+        if self._last_calls is None:
+            return False
+        self._last_calls.append(call)
+        return True
+
+    def last_calls(self) -> list[Callable[[Any], None]]:
+        """Return what is to be called now that the pool has closed; nothing is added any more."""
+        calls, self._last_calls = self._last_calls, None
+        return calls or []
 
     def open(
         self,

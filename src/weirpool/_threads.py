@@ -1,8 +1,9 @@
 """Call a function in a thread, and stay with it until that has ended.
 
-anyio brings the threads; whoever is cancelled while he waits for one leaves anyio's `run_sync` at once, and the thread to itself.
-A job must not: the thread is what its place stands for. So whoever waits here outlasts his cancellation, and a job whose thread
-goes on is what any job is that ignores its cancellation: it gets its grace, is abandoned, and is a stray until the thread ends.
+anyio brings the threads; whoever is cancelled while he waits for one leaves anyio's `run_sync` at once, and the thread to
+itself. A job must not: the thread is what its place stands for. So whoever waits here outlasts his cancellation, and a job
+whose thread goes on is like any that ignores its cancellation: it gets its grace, is abandoned, and is a stray until its
+thread ends.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 from asyncio import CancelledError
 from contextlib import suppress
 from contextvars import Context
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, CapacityLimiter, to_thread
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "in_a_thread"]
 
-# anyio wants one, and would take its own of 40 otherwise. The bound is the pool's: a job has a place by the time it comes here.
+# anyio would take its own of 40 otherwise. The bound is the pool's: a job has a place by the time it comes here.
 _unlimited: RunVar[CapacityLimiter] = RunVar("weirpool.unlimited")
 
 
@@ -140,6 +142,9 @@ async def in_a_thread(
             raise cancelled from error
         if error is not None:
             raise error
+        if type(result) is CoroutineType:
+            result.close()
+            raise TypeError(f"{function_name(fn)} has returned a coroutine: it is async already, submit it as it is")
         return result
     finally:
         del cancelled, error  # the traceback of each holds this frame

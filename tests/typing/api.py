@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar, assert_type
 
@@ -26,6 +27,9 @@ from weirpool import (
     ShutdownReport,
     WorkerPool,
     current_job,
+    in_interpreter,
+    in_process,
+    in_thread,
     remaining,
 )
 from weirpool.events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, Stray, StrayEnded, SubmitRefused
@@ -62,6 +66,10 @@ async def with_default(event: str, attempt: int = 1) -> Receipt:
 
 
 def blocking(event: str) -> int:
+    raise NotImplementedError
+
+
+def blocking_with_default(event: str, attempt: int = 1) -> int:
     raise NotImplementedError
 
 
@@ -127,6 +135,24 @@ async def every_form_of_function(pool: WorkerPool) -> None:
     assert_type(await pool.run(with_default, "paid"), Receipt)
     assert_type(await pool.run(with_default, "paid", 2), Receipt)
     assert_type(await pool.run(lambda: asyncio.to_thread(blocking, "paid")), int)
+
+
+async def plain_functions(pool: WorkerPool) -> None:
+    assert_type(await pool.run(in_thread(blocking), "paid"), int)
+    assert_type(await pool.submit(in_process(blocking), "paid", timeout=5), JobHandle[int])
+    assert_type(pool.submit_nowait(in_interpreter(blocking), "paid"), JobHandle[int])
+    with_a_default = in_thread(blocking_with_default)  # by a name: within the call pyright takes a default for an argument
+    assert_type(await pool.run(with_a_default, "paid"), int)
+    assert_type(await pool.run(with_a_default, "paid", 2), int)
+    assert_type(await pool.run(functools.partial(in_thread(blocking_with_default), attempt=2), "paid"), int)
+    partial = in_thread(functools.partial(blocking_with_default, attempt=2))
+    assert_type(await pool.run(partial, "paid"), int)
+    assert_type(await pool.run(in_thread(time.sleep), 1), None)
+    assert_type(await in_thread(blocking)("paid"), int)
+    await pool.run(in_thread(blocking), 1)  # type: ignore[arg-type]
+    await pool.run(in_thread(blocking))  # type: ignore[arg-type]
+    await in_process(blocking)(1)  # type: ignore[arg-type]
+    in_interpreter(1)  # type: ignore[arg-type]
 
 
 async def options_of_a_job(pool: WorkerPool) -> None:

@@ -1,0 +1,1 @@
+"""Tests of jobs made of plain functions: in threads, in processes, in interpreters."""
