@@ -1,9 +1,9 @@
 """What does it cost to run a job of the pool from another thread?
 
-Measured: threads, one and then several, that each run one job after the other and wait for its result; a job yields to the loop
-once. By `pool.from_thread.run`; by `pool.from_thread.submit` and the result of its future, which waits twice, for the job to be
-accepted and for its end; by what one writes by hand, `asyncio.run_coroutine_threadsafe(pool.run(...))` and its result; and
-by that without a pool, of the job itself, with no limit.
+Measured: threads, one and then several, that each run one job after the other and wait for its result; a job yields to the
+loop once. By `pool.from_thread.run`; by `pool.from_thread.submit` and the result of its future, which waits twice, for the job
+to be accepted and for its end; by what one writes by hand, `asyncio.run_coroutine_threadsafe(pool.run(...))` and its result;
+and by that without a pool, of the job itself, with no limit.
 
 Fair because all run in one process, in turn, round by round, on the same loop and the same pool, and only ratios within one
 round count. Most of each is the way there and back between two threads, which differs from machine to machine.

@@ -482,6 +482,7 @@ import asyncio, os, signal, sys, threading, time
 sys.path.insert(0, {path!r})
 from tests.threads.support import Home
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background processes have not
 begun = threading.Event()
 
 async def job():
