@@ -149,8 +149,8 @@ class FromThread:
             options = {option: getattr(wishes, option) for option in Wishes._fields[:7]}
             return await_in_job(loop, partial(self._pool.run, fn, *args, **options))
         future: JobFuture[T] = JobFuture(self._cross())
-        self._send(future, fn, args, wishes)
         try:
+            self._send(future, fn, args, wishes)
             return future.result()
         except BaseException:
             if not future.done():
