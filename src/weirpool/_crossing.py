@@ -217,8 +217,8 @@ class Crossing:
     __slots__ = ("_alarm", "_calls", "loop", "name")
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
-        self.name = name
-        self.loop = loop
+        self.name: str = name
+        self.loop: asyncio.AbstractEventLoop = loop
         self._calls: dict[JobFuture[Any], Call] = {}
         self._alarm: weakref.ref[asyncio.TimerHandle] | None = None  # which only the loop may keep alive
 

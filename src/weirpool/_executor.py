@@ -6,7 +6,7 @@ import threading
 from asyncio import CancelledError
 from concurrent.futures import Executor
 from concurrent.futures import wait as _wait
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from . import _checks
 from ._checks import running_loop
@@ -19,22 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
-    from ._crossing import Crossing, Wishes
-
 __all__ = ["PoolExecutor"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Start(Protocol):
-    """How a job is submitted."""
-
-    def __call__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], wishes: Wishes, future: JobFuture[Any], /
-    ) -> JobFuture[Any]:
-        """Have a job accepted whose end the future is to tell."""
-        ...
 
 
 class PoolExecutor(Executor):
@@ -48,7 +36,8 @@ class PoolExecutor(Executor):
     which an event loop runs it does not wait for room. `map` submits all its calls before it returns, as it does there.
     """
 
-    def __init__(self, pool: str, cross: Callable[[], Crossing], start: Start, wishes: Wishes) -> None:
+    # Of any type, as what these are is of the inside, and would be public if it stood in this signature.
+    def __init__(self, pool: str, cross: Callable[[], Any], start: Callable[..., Any], wishes: Any) -> None:
         self._pool = pool
         self._cross = cross
         self._start = start
@@ -84,7 +73,8 @@ class PoolExecutor(Executor):
             future.add_done_callback(self._done)
             job.future = future
             try:
-                return self._start(job, (), self._wishes._replace(patient=running_loop() is None), future)
+                started: Future[Any] = self._start(job, (), self._wishes._replace(patient=running_loop() is None), future)
+                return started  # noqa: TRY300
             except BaseException:
                 self._done(future)
                 raise

@@ -48,10 +48,11 @@ class FromThread:
 
     __slots__ = ("_cross", "_enter", "_pool")
 
-    def __init__(self, pool: WorkerPool, cross: Callable[[], Crossing], enter: Enter) -> None:
+    # Of any type, as what these are is of the inside, and would be public if it stood in this signature.
+    def __init__(self, pool: WorkerPool, cross: Callable[[], Any], enter: Callable[..., Any]) -> None:
         self._pool = pool
-        self._cross = cross
-        self._enter = enter
+        self._cross: Callable[[], Crossing] = cross
+        self._enter: Enter = enter
 
     def submit(
         self,
