@@ -36,6 +36,7 @@ QUESTIONS = (
     "closing",
     "blocking",
     "overload",
+    "from_thread",
     "start",
 )
 

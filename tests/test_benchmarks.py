@@ -334,6 +334,7 @@ SCRIPTS = {
     "memory": ["--rounds=1", "--jobs=1000", "--workers=100", "--peers", "Queue workers"],
     "closing": ["--rounds=1", "--running=10", "--queued", "100"],
     "blocking": ["--rounds=1", "--calls=60"],
+    "from_thread": ["--rounds=1", "--calls=100", "--threads=2"],
     "start": ["--rounds=1", "--workers=100", "--peers", "Queue workers"],
 }
 

@@ -28,6 +28,8 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _crew  _steering                the places: who runs, who is next; what holds them
     _admission  _retry  _workers    the way in; jobs that are tried again; what each worker has of its own
     _closing  _scaler               the way out; more and fewer places
+    _crossing  _job_future          submissions from other threads, and what those hold
+    _executor  _from_thread         the pool as an Executor of concurrent.futures, and as other threads see it
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
     integrations                    public: the status page

@@ -10,9 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from . import _checks
-from ._handle import remaining
+from ._deadline import remaining
 from ._lending import inside
-from ._run import CURRENT
+from ._run import current_run
 from ._show import function_name, innermost
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _is_the_job(call: Callable[..., Any]) -> bool:
 
     What that does next is not to be done once it has been cancelled, so it has to be told.
     """
-    run = CURRENT.get()
+    run = current_run()
     if run is None or run.job is None or run.task is not asyncio.current_task():
         return False
     return innermost(run.job.fn) is call

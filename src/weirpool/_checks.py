@@ -28,6 +28,7 @@ __all__ = [
     "NATIVE",
     "blocking_function",
     "context_factory",
+    "is_async",
     "job_function",
     "key",
     "label",
@@ -270,11 +271,15 @@ def blocking_function(what: str, fn: Any) -> None:
             f"{rule}, got {shown(fn)} ({type_name(fn)}): pass the function and its arguments apart, submit({what}(fn), ...)"
         )
     inner = innermost(fn)
-    flags = _flags(inner)
-    if flags & NATIVE or _answers(inspect.iscoroutinefunction, fn):
+    if is_async(fn):
         raise TypeError(f"{rule}, got the async function {function_name(fn)}: it is async already: submit it as it is")
-    if flags & _GENERATOR and not issubclass(type(inner), type):
+    if _flags(inner) & _GENERATOR and not issubclass(type(inner), type):
         raise TypeError(f"{rule}, got the generator function {function_name(fn)}: wrap it in one that consumes it")
+
+
+def is_async(fn: Any) -> bool:
+    """Say whether something is an async function, or an object that is called as one."""
+    return bool(_flags(innermost(fn)) & NATIVE) or _answers(inspect.iscoroutinefunction, fn)
 
 
 def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:

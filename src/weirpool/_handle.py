@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ._run import Run
 
-__all__ = ["JobHandle", "cancel_and_outlast", "current_job", "leave", "wait_or_leave"]
+__all__ = ["JobHandle", "cancel_and_outlast", "current_job", "leave", "wait_inside", "wait_or_leave"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -195,7 +195,7 @@ def _waiter(job: Any, loop: asyncio.AbstractEventLoop) -> Any:
     if running_loop() is not loop:
         _checks.on_loop("waiting for a job", loop)
     if CURRENT.get() is not None and (run := inside(loop)) is not None:
-        return _as_iterable(_from_inside(job, run))
+        return _as_iterable(wait_inside(job, run))
     waiter: asyncio.Future[None] = Future()  # of the running loop, which is faster than to say so
     job.add_waiter(waiter)
     return waiter
@@ -207,7 +207,7 @@ def _as_iterable(waiting: Coroutine[Any, Any, None]) -> Generator[Any, None, Non
     yield from waiting  # as a generator that is a coroutine may
 
 
-async def _from_inside(job: Any, run: Run, abort: Callable[[BaseException], Awaitable[None]] | None = None) -> None:
+async def wait_inside(job: Any, run: Run, abort: Callable[[BaseException], Awaitable[None]] | None = None) -> None:
     """Wait for a job from inside another, which lends its place meanwhile if it waits for its own pool by that.
 
     Args:
@@ -241,7 +241,7 @@ async def wait_or_leave(job: Any) -> None:
         return
     run = inside(job.owner.loop)
     if run is not None:
-        await _from_inside(job, run, partial(leave, job))
+        await wait_inside(job, run, partial(leave, job))
         return
     try:
         await job.wait()

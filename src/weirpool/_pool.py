@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import warnings
 from contextvars import copy_context
 from types import FunctionType
@@ -25,20 +24,24 @@ from ._lending import Lent, inside
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._queue import JobQueue
 from ._run import CURRENT, current_run
+from ._settings import JOB_TIMEOUT as _JOB_TIMEOUT
+from ._settings import Default as _Default
 from ._settings import Settings, ordered, workers
 from ._snapshot import FailureType, PoolStats, ShutdownReport, Stray
 from ._telemetry import connect
 from ._ticket import Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from ._crossing import Crossing, Wishes
     from ._events import Observer
+    from ._from_thread import FromThread
     from ._observers import Listener, Observers
     from ._overload import Overload
     from ._running import RunningJob
@@ -56,16 +59,6 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class _Default(enum.Enum):
-    """What `timeout` is when it is not given: None is taken, it means "no timeout"."""
-
-    JOB_TIMEOUT = "the pool's job_timeout"
-
-    def __repr__(self) -> str:
-        return self.value
-
-
-_JOB_TIMEOUT: Final = _Default.JOB_TIMEOUT
 _USUAL: Final = 0  # there is one object for it; another one that is equal is looked at more closely, and taken for the same
 
 
@@ -128,6 +121,7 @@ class WorkerPool(AsyncResource):
     """
 
     _telemetry: Telemetry | None = None
+    _crossed: Crossing | None = None
     _by_run = False  # whether what is being submitted is awaited by `run`, and who traces wants to know
 
     def __init__(
@@ -496,6 +490,16 @@ class WorkerPool(AsyncResource):
         finally:
             del handle, fn, args, self  # none of which a traceback through here should keep
 
+    @property
+    def from_thread(self) -> FromThread:
+        """The pool as other threads may use it: `submit`, `run`, and a `concurrent.futures.Executor`.
+
+        It may be taken on any thread, and at any time; what is submitted by it needs an open pool.
+        """
+        from ._from_thread import FromThread  # noqa: PLC0415  # few programs use it
+
+        return FromThread(self, self._cross, self._enter)
+
     # Steering -----------------------------------------------------------------------------------------------------------
 
     async def resize(self, *, min_workers: int | None = None, max_workers: int | None = None) -> None:
@@ -751,6 +755,40 @@ class WorkerPool(AsyncResource):
         job.accepted_at = self._loop.time()
         job.run = job.waiters = job.ticket = None
         return job
+
+    def _cross(self) -> Crossing:
+        """Return what is on its way to the pool from other threads; called on any thread, and so it changes nothing else.
+
+        Raises:
+            PoolClosed: the pool was closed without being entered.
+            RuntimeError: it was not entered.
+        """
+        if self._crossed is None:  # two threads at once may each make one; either will do
+            if self._closing is None:
+                if self._report is not None:
+                    raise PoolClosed(self._name)
+                raise RuntimeError("from_thread needs a pool that was entered: async with WorkerPool(...) as pool")
+            from ._crossing import Crossing  # noqa: PLC0415
+
+            self._crossed = Crossing(self._name, self._loop)
+        return self._crossed
+
+    def _enter(
+        self, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], wishes: Wishes
+    ) -> Job | Coroutine[Any, Any, Job]:
+        """Do what `submit` does as far as that goes without waiting: return the job, or what waits for it to be accepted."""
+        job = self._job(fn, args, wishes.timeout, wishes.deadline, wishes.name)
+        if wishes.awaited and self._telemetry is not None and self._telemetry.tracing:
+            self._mark_awaited(job)
+        if wishes.special:
+            joined = self._special(job, wishes.priority, wishes.key, wishes.coalesce, wishes.retry)
+            if joined is not None:
+                return joined
+        if self._admission.admit(job):
+            return job
+        if not wishes.patient:
+            self._admission.refuse_full()
+        return self._admission.wait(job, self._settings.submit_timeout)
 
     def _mark_awaited(self, job: Job) -> None:
         assert self._telemetry is not None

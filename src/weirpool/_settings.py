@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from . import _checks
 
@@ -17,11 +18,23 @@ if TYPE_CHECKING:
     from ._events import Observer
     from .policies import OverloadPolicy, ScalingPolicy
 
-__all__ = ["Settings", "TraceMode"]
+__all__ = ["JOB_TIMEOUT", "Default", "Settings", "TraceMode"]
 
 TraceMode = Literal["auto", "parent", "link", "off"]
 
 _MOST_WORKERS = 1_000_000
+
+
+class Default(enum.Enum):
+    """What a job's `timeout` is when it is not given: None is taken, it means "no timeout"."""
+
+    JOB_TIMEOUT = "the pool's job_timeout"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+JOB_TIMEOUT: Final = Default.JOB_TIMEOUT
 
 
 @dataclass(slots=True)

@@ -41,6 +41,19 @@ async def test_a_job_that_run_awaits_is_a_child_and_current_inside(traces: Trace
     assert span.links == ()
 
 
+@pytest.mark.realtime
+async def test_a_job_that_a_thread_runs_is_a_child_of_the_span_there(traces: Traces) -> None:
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+
+        def thread() -> Any:
+            with traces.tracer.start_as_current_span("request") as request:
+                assert pool.from_thread.run(inner) is not None
+                return request.get_span_context()
+
+        request = await asyncio.to_thread(thread)
+    assert traces.span("inner").parent == request
+
+
 async def test_a_job_that_nobody_awaits_has_a_trace_of_its_own_with_a_link(traces: Traces) -> None:
     async with WorkerPool(tracer_provider=traces.provider) as pool:
         with traces.tracer.start_as_current_span("request") as request:
