@@ -1,0 +1,13 @@
+"""The worker class that docs/servers.md gives to whoever runs uvicorn's worker under gunicorn."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from uvicorn_worker import UvicornWorker
+
+
+class Worker(UvicornWorker):
+    """Wait for requests for so long only."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {**UvicornWorker.CONFIG_KWARGS, "timeout_graceful_shutdown": 1}
