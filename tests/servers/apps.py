@@ -1,7 +1,7 @@
 """One small app for each framework, all with the same routes.
 
     POST /jobs/{n}   submit job n, and answer 202
-    GET /wait/{n}    run job n before the others, and answer 200 when it has returned
+    POST /wait/{n}   run job n before the others, and answer 200 when it has returned
     GET /account     how the pool of this process is doing
 
 Each is a function without arguments, which a server calls in the process that serves (the "factory" of its command line).
@@ -61,7 +61,7 @@ def starlette() -> Any:
         return JSONResponse(str(error), 503)
 
     return Starlette(
-        routes=[Route("/jobs/{n}", submit, methods=["POST"]), Route("/wait/{n}", wait), Route("/account", account)],
+        routes=[Route("/jobs/{n}", submit, methods=["POST"]), Route("/wait/{n}", wait, methods=["POST"]), Route("/account", account)],
         lifespan=lifespan,
         exception_handlers={PoolClosed: refused, PoolOverloaded: refused},
     )
@@ -98,7 +98,7 @@ def fastapi() -> Any:
     for route in (submit, wait):
         route.__annotations__ = {"n": int, "request": Request}
     app.add_api_route("/jobs/{n}", submit, methods=["POST"], status_code=202)
-    app.add_api_route("/wait/{n}", wait)
+    app.add_api_route("/wait/{n}", wait, methods=["POST"])
     app.add_api_route("/account", account)
     app.add_exception_handler(PoolClosed, refused)
     app.add_exception_handler(PoolOverloaded, refused)
@@ -142,7 +142,7 @@ def aiohttp() -> web.Application:
 
     app = web.Application(middlewares=[refusals])
     app.cleanup_ctx.append(pool_context)
-    app.add_routes([web.post("/jobs/{n}", submit), web.get("/wait/{n}", wait), web.get("/account", account)])
+    app.add_routes([web.post("/jobs/{n}", submit), web.post("/wait/{n}", wait), web.get("/account", account)])
     return app
 
 

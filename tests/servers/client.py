@@ -40,10 +40,12 @@ class Client:
 
     Attributes:
         url: whom to ask.
+        spread: whether to keep no connection, so that requests go to each process of the service.
         answers: all of them.
     """
 
     url: str
+    spread: bool = False
     answers: list[Answer] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _asking: list[asyncio.Task[None]] = field(default_factory=list)
@@ -51,9 +53,7 @@ class Client:
     async def __aenter__(self) -> Self:
         patience = aiohttp.ClientTimeout(PATIENCE)
         self._kept = aiohttp.ClientSession(self.url, timeout=patience)
-        # The client repeats a GET by itself where a connection that was kept turns out to be dead: not here.
-        fresh = aiohttp.TCPConnector(force_close=True)
-        self._fresh = aiohttp.ClientSession(self.url, timeout=patience, connector=fresh)
+        self._fresh = aiohttp.ClientSession(self.url, timeout=patience, connector=aiohttp.TCPConnector(force_close=True))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -85,10 +85,11 @@ class Client:
         await asyncio.gather(*self._asking)
 
     async def submit(self, number: int) -> bool:
-        return await self._ask(number, "submit", self._kept.post(f"/jobs/{number}"))
+        session = self._fresh if self.spread else self._kept
+        return await self._ask(number, "submit", session.post(f"/jobs/{number}"))
 
     async def wait(self, number: int) -> bool:
-        return await self._ask(number, "wait", self._fresh.get(f"/wait/{number}"))
+        return await self._ask(number, "wait", self._fresh.post(f"/wait/{number}"))
 
     async def _once(self, number: int) -> None:
         await self.wait(number)

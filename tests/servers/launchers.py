@@ -101,6 +101,10 @@ class Running:
 
     Attributes:
         server: which it is.
+        app: which of tests.servers.apps.
+        options: what is asked of that.
+        workers: how many processes serve.
+        more: what is added to the command line.
         client: who asks it.
         process: the process that a supervisor would send its signals to.
         code: how it ended.
@@ -111,6 +115,7 @@ class Running:
     server: Server
     app: str
     options: Options
+    workers: int = 1
     more: tuple[str, ...] = ()
     client: Client = field(init=False)
     code: int | None = None
@@ -134,6 +139,7 @@ class Running:
                     sys.executable,
                     "-m",
                     *self.server.command(f"tests.servers.apps:{self.app}", sock.fileno(), port),
+                    *([f"--workers={self.workers}"] if self.workers > 1 else []),
                     *self.more,
                     cwd=ROOT,
                     env=os.environ | self.options.environment(),
@@ -143,24 +149,23 @@ class Running:
                     stderr=log,
                     start_new_session=True,
                 )
-        self.client = await Client(f"http://127.0.0.1:{port}").__aenter__()
+        self.client = await Client(f"http://127.0.0.1:{port}", spread=self.workers > 1).__aenter__()
         return self
 
-    async def load(self, workers: int = 1, *, hanging: bool = False, waiting: bool = False) -> None:
+    async def load(self, *, hanging: bool = False, waiting: bool = False) -> None:
         """Keep it busy, until each of its processes has jobs that run and jobs that wait.
 
         Args:
-            workers: how many processes there are.
             hanging: whether the first job shall be one that swallows its cancellation.
             waiting: whether somebody shall wait for one that takes for ever.
         """
         try:
             async with asyncio.timeout(2 * SLACK):
-                await self.client.reach(workers, lambda account: True)
+                await self.client.reach(1, lambda account: True)
                 if hanging:
                     await self.client.submit(HANGS)
                 self.client.begin(*[LONG] * waiting)
-                await self.client.reach(workers, lambda account: account["running"] == WORKERS and account["queued"] >= QUEUE // 2)
+                await self.client.reach(self.workers, lambda account: account["running"] == WORKERS and account["queued"] >= QUEUE // 2)
         except TimeoutError:
             raise AssertionError(f"it has never been busy\n{self.log}") from None
 
