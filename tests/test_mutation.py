@@ -72,6 +72,7 @@ def test_a_mutant_is_called_the_same_when_other_lines_move():
     assert after == before
 
 
+@pytest.mark.timeout(300)  # it compiles the core some four thousand times
 def test_no_two_mutants_of_the_core_have_the_same_name_and_every_verdict_is_about_one():
     all_of_them = [mutant for module in modules() for mutant in mutants(module)]
     assert len({mutant.id for mutant in all_of_them}) == len(all_of_them)

@@ -10,7 +10,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _exits  _logs                   whom KeyboardInterrupt and SystemExit are for, and what log records have in common
     _lifecycle                      law: the states, the legal moves, the books
     policies  _ticket               public: scaling, overload, retry; what only some jobs have
-    _lending  _circles              places that jobs lend while they wait for a pool; jobs that would wait for ever
+    _lending  _circles  _deadline   places that jobs lend while they wait for a pool; jobs that would wait for ever; time left
     _run  _failure                  facts: the record of a run; the exception that somebody has to see
     _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
     _job  _events                   the record of a job, which is that handle; what an observer hears
@@ -32,8 +32,9 @@ A map of the source, bottom to top; a module imports only from floors below its 
 
 from __future__ import annotations
 
+from ._deadline import deadline_scope, remaining
 from ._errors import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded
-from ._handle import JobHandle, current_job, remaining
+from ._handle import JobHandle, current_job
 from ._lifecycle import JobState, PoolState
 from ._pool import WorkerPool
 from ._running import RunningJob
@@ -55,6 +56,7 @@ __all__ = [
     "ShutdownReport",
     "WorkerPool",
     "current_job",
+    "deadline_scope",
     "remaining",
 ]
 

@@ -19,14 +19,14 @@ from ._errors import PoolError, context_of, set_context
 from ._failure import Failure
 from ._lending import Lent, Waiter, inside, outlast
 from ._lifecycle import ENDED, FAILED, SUCCEEDED, JobState
-from ._run import CURRENT
+from ._run import CURRENT, current_run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from ._run import Run
 
-__all__ = ["JobHandle", "cancel_and_outlast", "current_job", "leave", "remaining", "wait_or_leave"]
+__all__ = ["JobHandle", "cancel_and_outlast", "current_job", "leave", "wait_or_leave"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -289,17 +289,5 @@ def current_job() -> JobHandle[Any] | None:
     Returns:
         A handle of the job: its name, its state, a way to cancel it.
     """
-    run = CURRENT.get()
+    run = current_run()
     return None if run is None or run.job is None else run.job
-
-
-def remaining() -> float | None:
-    """Return how long the job that runs the caller may still run, to pass on to what it calls.
-
-    Returns:
-        Seconds, never below 0; None when there is no deadline, and outside of any job.
-    """
-    run = CURRENT.get()
-    if run is None or run.due is None or run.job is None or run.job.owner is None:
-        return None
-    return max(0.0, run.due - run.job.owner.loop.time())

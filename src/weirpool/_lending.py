@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from anyio import CancelScope
 
 from ._errors import PoolOverloaded
-from ._run import CURRENT, Run
+from ._run import Run, current_run
 
 if TYPE_CHECKING:
     import asyncio
@@ -224,7 +224,7 @@ class Edge:
 
 def inside(loop: asyncio.AbstractEventLoop) -> Run | None:
     """Return the run of the job that runs the caller, if there is one, on this loop."""
-    run = CURRENT.get()
+    run = current_run()
     if run is None or run.job is None or run.job.owner is None or run.job.owner.loop is not loop:
         return None
     return run

@@ -16,13 +16,14 @@ from ._admission import Admission
 from ._checks import running_loop
 from ._closing import Closing
 from ._crew import Crew
+from ._deadline import inherited
 from ._errors import PoolClosed
 from ._handle import JobHandle, leave, wait_or_leave
 from ._job import Job
 from ._lending import Lent, inside
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._queue import JobQueue
-from ._run import CURRENT, Run
+from ._run import CURRENT, current_run
 from ._settings import Settings, ordered, workers
 from ._snapshot import FailureType, PoolStats, ShutdownReport, Stray
 from ._telemetry import connect
@@ -555,6 +556,11 @@ class WorkerPool(AsyncResource):
         return self._name
 
     @property
+    def shutdown_timeout(self) -> float:
+        """How long closing takes at most, in seconds."""
+        return self._settings.shutdown_timeout
+
+    @property
     def state(self) -> PoolState:
         """Where the pool is in its life."""
         return self._ledger.pool
@@ -703,9 +709,9 @@ class WorkerPool(AsyncResource):
             deadline = _checks.loop_time("deadline", deadline, self._loop.time())
         if name is not None:
             name = _checks.label("name", name)
-        run = CURRENT.get()
-        if run is not None:
-            deadline = _inherited(run, deadline, self._loop)
+        around = CURRENT.get()
+        if around is not None:
+            deadline = inherited(around, deadline, self._loop)
         job = Job()
         job.fn = fn
         job.args = args
@@ -739,7 +745,7 @@ class WorkerPool(AsyncResource):
 
     def _inside(self) -> bool:
         """Say whether the caller is one of the pool's jobs, or a task that one has started and may be waiting for."""
-        run = CURRENT.get()
+        run = current_run()
         return run is not None and run.job is not None and run.job.owner is self._crew
 
 
@@ -785,10 +791,3 @@ def _scaler(
     from ._scaler import Scaler  # noqa: PLC0415
 
     return Scaler(settings, crew, admission, queue, ledger, window, loop)
-
-
-def _inherited(run: Run, deadline: float | None, loop: asyncio.AbstractEventLoop) -> float | None:
-    """Return the earlier of a deadline and that of the job which submits, if that still runs, on the same clock."""
-    if run.due is None or run.job is None or run.job.owner is None or run.job.owner.loop is not loop:
-        return deadline
-    return run.due if deadline is None else min(deadline, run.due)

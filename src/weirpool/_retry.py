@@ -6,9 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ._handle import remaining
+from ._deadline import remaining
 from ._lending import Lent
-from ._run import CURRENT
+from ._run import current_run
 from ._runner import NotAwaitable, as_awaitable
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Retrying(partial[Any]):
 
 async def _attempts(fn: Any, args: tuple[Any, ...], keywords: dict[str, Any], policy: Retry, crew: Crew) -> Any:
     strategy = policy.retrying()
-    run = CURRENT.get()
+    run = current_run()
     assert run is not None
 
     def stop(state: Any) -> bool:

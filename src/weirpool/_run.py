@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._lending import Loan
 
-__all__ = ["CURRENT", "Cause", "Run"]
+__all__ = ["CURRENT", "Cause", "Run", "Within", "current_run"]
 
 # The run that this context belongs to, and not the job: contexts are copied into whatever a job starts, and a task that
 # outlives its job must not keep the job's outcome alive with it.
-CURRENT: ContextVar[Run | None] = ContextVar("weirpool.current_run", default=None)
+CURRENT: ContextVar[Run | Within | None] = ContextVar("weirpool.current_run", default=None)
 
 
 class Cause:
@@ -76,3 +76,28 @@ class Run:
         run.limit = math.inf
         job.run = run
         return run
+
+
+class Within:
+    """The bound on the time of the jobs that are submitted in this context; see `_deadline.deadline_scope`.
+
+    It stands in the place of the run that it is in, if it is in one, so that nobody pays for it who has none.
+
+    Attributes:
+        due: when their time is over; None: there is no bound.
+        loop: whose clock that is on.
+        run: what this is in.
+    """
+
+    __slots__ = ("due", "loop", "run")
+
+    def __init__(self, due: float | None, loop: asyncio.AbstractEventLoop, run: Run | None) -> None:
+        self.due = due
+        self.loop = loop
+        self.run = run
+
+
+def current_run() -> Run | None:
+    """Return the run of the job that the caller is in, or was in while that went on."""
+    around = CURRENT.get()
+    return around.run if isinstance(around, Within) else around
