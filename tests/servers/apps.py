@@ -1,4 +1,4 @@
-"""One small app for each framework, all with the same routes.
+"""One small app for each framework, all with the same routes, each with weirpool's `install` as its users have it.
 
     POST /jobs/{n}   submit job n, and answer 202
     POST /wait/{n}   run job n before the others, and answer 200 when it has returned
@@ -7,26 +7,28 @@
 Each is a function without arguments, which a server calls in the process that serves (the "factory" of its command line).
 `python -m tests.servers.apps FD SECONDS` serves aiohttp's by its own runner.
 """
-
-from __future__ import annotations
+# No `from __future__ import annotations`: frameworks read annotations, and these are of what is imported within a function.
 
 import os
 import socket
 import sys
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.servers.service import Service
-from weirpool import PoolClosed, PoolOverloaded
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from aiohttp import web
-
-    from weirpool import WorkerPool
+from weirpool.integrations import Pools
 
 FIRST = -100  # the priority of those jobs whose answer somebody waits for
+
+
+@asynccontextmanager
+async def account_for(service: Service) -> AsyncIterator[None]:
+    """Account for the pool when it has been closed: to be entered before it is opened."""
+    try:
+        yield
+    finally:
+        service.leave()
 
 
 def starlette() -> Any:
@@ -35,115 +37,185 @@ def starlette() -> Any:
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    service = Service()
+    from weirpool.integrations.starlette import background, install, pool_of
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
-        try:
-            async with service.pool() as pool:
-                yield {"pool": pool}
-        finally:
-            service.leave()
+    service = Service()
 
     async def submit(request: Request) -> JSONResponse:
         number = int(request.path_params["n"])
-        handle = await request.state.pool.submit(service.job(number), number, name=str(number))
-        return JSONResponse({"job": handle.id}, 202)
+        return background(pool_of(request), service.job(number), number, name=str(number))
 
     async def wait(request: Request) -> JSONResponse:
         number = int(request.path_params["n"])
-        return JSONResponse(await request.state.pool.run(service.job(number), number, name=str(number), priority=FIRST))
+        return JSONResponse(await pool_of(request).run(service.job(number), number, name=str(number), priority=FIRST))
 
     async def account(_: Request) -> JSONResponse:
         return JSONResponse(service.account())
 
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse(str(error), 503)
-
-    return Starlette(
-        routes=[Route("/jobs/{n}", submit, methods=["POST"]), Route("/wait/{n}", wait, methods=["POST"]), Route("/account", account)],
-        lifespan=lifespan,
-        exception_handlers={PoolClosed: refused, PoolOverloaded: refused},
+    app = Starlette(
+        routes=[
+            Route("/jobs/{n}", submit, methods=["POST"]),
+            Route("/wait/{n}", wait, methods=["POST"]),
+            Route("/account", account),
+        ],
+        lifespan=lambda _: account_for(service),
     )
-
-
-def fastapi() -> Any:
-    from fastapi import FastAPI, Request
-    from fastapi.responses import JSONResponse
-
-    service = Service()
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        try:
-            async with service.pool() as pool:
-                yield {"pool": pool}
-        finally:
-            service.leave()
-
-    app = FastAPI(lifespan=lifespan)
-
-    async def submit(n: int, request: Request) -> Any:
-        return {"job": (await request.state.pool.submit(service.job(n), n, name=str(n))).id}
-
-    async def wait(n: int, request: Request) -> Any:
-        return await request.state.pool.run(service.job(n), n, name=str(n), priority=FIRST)
-
-    async def account() -> Any:
-        return service.account()
-
-    async def refused(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse(str(error), 503)
-
-    for route in (submit, wait):
-        route.__annotations__ = {"n": int, "request": Request}
-    app.add_api_route("/jobs/{n}", submit, methods=["POST"], status_code=202)
-    app.add_api_route("/wait/{n}", wait, methods=["POST"])
-    app.add_api_route("/account", account)
-    app.add_exception_handler(PoolClosed, refused)
-    app.add_exception_handler(PoolOverloaded, refused)
+    install(app, Pools(service.pool, budget=service.budget))
     return app
 
 
-POOL = "pool"
+def fastapi() -> Any:
+    from fastapi import FastAPI
 
-
-def aiohttp() -> web.Application:
-    from aiohttp import web
+    from weirpool.integrations.fastapi import Pool, background, install
 
     service = Service()
-    opened: dict[str, WorkerPool] = {}
+    app = FastAPI(lifespan=lambda _: account_for(service))
+    install(app, Pools(service.pool, budget=service.budget))
 
-    async def pool_context(_: web.Application) -> AsyncIterator[None]:
-        try:
-            async with service.pool() as opened[POOL]:
-                yield
-        finally:
-            service.leave()
+    @app.post("/jobs/{n}", status_code=202)
+    async def submit(n: int, pool: Pool) -> Any:
+        return background(pool, service.job(n), n, name=str(n))
+
+    @app.post("/wait/{n}")
+    async def wait(n: int, pool: Pool) -> int:
+        return await pool.run(service.job(n), n, name=str(n), priority=FIRST)
+
+    @app.get("/account")
+    async def account() -> dict[str, Any]:
+        return service.account()
+
+    return app
+
+
+def litestar() -> Any:
+    from litestar import Litestar, Response, get, post
+    from litestar.params import FromPath
+
+    from weirpool.integrations.litestar import Pool, PoolsPlugin, background
+
+    service = Service()
+
+    @post("/jobs/{n:int}")
+    async def submit(n: FromPath[int], pool: Pool) -> Response[dict[str, object]]:
+        return background(pool, service.job(n), n, name=str(n))
+
+    @post("/wait/{n:int}", status_code=200)
+    async def wait(n: FromPath[int], pool: Pool) -> int:
+        return await pool.run(service.job(n), n, name=str(n), priority=FIRST)
+
+    @get("/account")
+    async def account() -> dict[str, Any]:
+        return service.account()
+
+    plugin = PoolsPlugin(Pools(service.pool, budget=service.budget))
+    return Litestar([submit, wait, account], plugins=[plugin], lifespan=[account_for(service)])
+
+
+def quart() -> Any:
+    from quart import Quart, jsonify
+
+    from weirpool.integrations.quart import background, current_pool, install
+
+    service = Service()
+    app = Quart("tests.servers.apps")
+
+    @app.while_serving
+    async def lifespan() -> AsyncIterator[None]:
+        async with account_for(service):
+            yield
+
+    install(app, Pools(service.pool, budget=service.budget))
+
+    @app.post("/jobs/<int:n>")
+    async def submit(n: int) -> Any:
+        return background(current_pool(), service.job(n), n, name=str(n))
+
+    @app.post("/wait/<int:n>")
+    async def wait(n: int) -> Any:
+        return jsonify(await current_pool().run(service.job(n), n, name=str(n), priority=FIRST))
+
+    @app.get("/account")
+    async def account() -> Any:
+        return jsonify(service.account())
+
+    return app
+
+
+def django() -> Any:
+    """Return Django in the generic ASGI wrapper, with a lifespan of its own within that, since Django has none."""
+    from django.conf import settings
+    from django.core.asgi import get_asgi_application
+    from django.http import HttpRequest, HttpResponse, JsonResponse
+    from django.urls import path
+
+    from weirpool.integrations.django import background, install, pool_of
+
+    service = Service()
+
+    async def submit(request: HttpRequest, n: int) -> HttpResponse:
+        return background(pool_of(request), service.job(n), n, name=str(n))
+
+    async def wait(request: HttpRequest, n: int) -> HttpResponse:
+        number = await pool_of(request).run(service.job(n), n, name=str(n), priority=FIRST)
+        return JsonResponse(number, safe=False)
+
+    async def account(_: HttpRequest) -> HttpResponse:
+        return JsonResponse(service.account())
+
+    routes = (path("jobs/<int:n>", submit), path("wait/<int:n>", wait), path("account", account))
+    settings.configure(
+        ALLOWED_HOSTS=["*"], SECRET_KEY="x", ROOT_URLCONF=routes, MIDDLEWARE=["weirpool.integrations.django.PoolErrors"]
+    )
+    handler = get_asgi_application()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await handler(scope, receive, send)
+            return
+        await receive()
+        async with account_for(service):
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return install(app, Pools(service.pool, budget=service.budget))
+
+
+def aiohttp() -> Any:
+    from aiohttp import web
+
+    from weirpool.integrations.aiohttp import background, install, pool_of
+
+    service = Service()
+
+    async def context(_: web.Application) -> AsyncIterator[None]:
+        async with account_for(service):
+            yield
 
     async def submit(request: web.Request) -> web.Response:
         number = int(request.match_info["n"])
-        handle = await opened[POOL].submit(service.job(number), number, name=str(number))
-        return web.json_response({"job": handle.id}, status=202)
+        return background(pool_of(request), service.job(number), number, name=str(number))
 
     async def wait(request: web.Request) -> web.Response:
         number = int(request.match_info["n"])
-        return web.json_response(await opened[POOL].run(service.job(number), number, name=str(number), priority=FIRST))
+        return web.json_response(await pool_of(request).run(service.job(number), number, name=str(number), priority=FIRST))
 
     async def account(_: web.Request) -> web.Response:
         return web.json_response(service.account())
 
-    @web.middleware
-    async def refusals(request: web.Request, handler: Any) -> Any:
-        try:
-            return await handler(request)
-        except (PoolClosed, PoolOverloaded) as error:
-            raise web.HTTPServiceUnavailable from error
-
-    app = web.Application(middlewares=[refusals])
-    app.cleanup_ctx.append(pool_context)
+    app = web.Application()
+    app.cleanup_ctx.append(context)
+    install(app, Pools(service.pool, budget=service.budget))
     app.add_routes([web.post("/jobs/{n}", submit), web.post("/wait/{n}", wait), web.get("/account", account)])
     return app
+
+
+async def aiohttp_runner() -> Any:
+    """Return aiohttp's app in a runner that has a time of its own, for gunicorn: see docs/servers.md."""
+    from aiohttp import web
+
+    return web.AppRunner(aiohttp(), shutdown_timeout=0.5)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from weirpool.events import JobAccepted, JobEnded, Observer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from weirpool.integrations import Budget
+
 WORKERS, QUEUE = 4, 40
 HANGS, LONG = 1_000_000, 1_000_001  # the numbers of a job that swallows every cancellation, and of one that takes for ever
 VARIABLE = "WEIRPOOL_TEST_SERVICE"
@@ -36,6 +38,7 @@ class Options:
         seconds: how long each job takes.
         shutdown: the pool's `shutdown_timeout`.
         grace: the pool's `cancel_grace`.
+        budget: what else takes time; None: it is not said.
         forget: a planted defect: this job does not do what it says that it has done.
     """
 
@@ -43,6 +46,7 @@ class Options:
     seconds: float = 0.08
     shutdown: float = 3.0
     grace: float = 0.5
+    budget: Budget | None = None
     forget: int = -1
 
     def environment(self) -> dict[str, str]:
@@ -62,6 +66,11 @@ class Service(Observer):
         self._options = Options(**json.loads(os.environ[VARIABLE]))
         self._pool: WorkerPool | None = None
         self._journal = -1
+
+    @property
+    def budget(self) -> Budget | None:
+        """What else takes time when the process is stopped."""
+        return self._options.budget
 
     def pool(self) -> WorkerPool:
         """Make the pool of this process, not opened yet."""

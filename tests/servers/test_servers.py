@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.realtime
 
-FRAMEWORKS = {"uvicorn": ["fastapi", "starlette"], "aiohttp": ["aiohttp"], "gunicorn+aiohttp": ["aiohttp"]}
+FRAMEWORKS = {"uvicorn": ["fastapi", "starlette", "litestar", "quart", "django"], "aiohttp": ["aiohttp"], "gunicorn+aiohttp": ["aiohttp"]}
 PAIRINGS = [(server, app) for server in SERVERS for app in FRAMEWORKS.get(server, ["fastapi"])]
 
 
