@@ -5,7 +5,7 @@
     GET /account     how the pool of this process is doing
 
 Each is a function without arguments, which a server calls in the process that serves (the "factory" of its command line).
-`python -m tests.servers.apps FD SECONDS` serves aiohttp's by its own runner.
+`python -m tests.servers.apps FD` serves aiohttp's by its own runner.
 """
 # No `from __future__ import annotations`: frameworks read annotations, and these are of what is imported within a function.
 
@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.servers.service import Service
+from tests.servers.service import REQUESTS, Service
 from weirpool.integrations import Pools
 
 FIRST = -100  # the priority of those jobs whose answer somebody waits for
@@ -215,15 +215,15 @@ async def aiohttp_runner() -> Any:
     """Return aiohttp's app in a runner that has a time of its own, for gunicorn: see docs/servers.md."""
     from aiohttp import web
 
-    return web.AppRunner(aiohttp(), shutdown_timeout=0.5)
+    return web.AppRunner(aiohttp(), shutdown_timeout=float(os.environ[REQUESTS]))
 
 
 def main() -> None:
     """Serve aiohttp's app."""
     from aiohttp import web
 
-    fd, seconds = int(sys.argv[1]), float(sys.argv[2])
-    web.run_app(aiohttp(), sock=socket.socket(fileno=os.dup(fd)), print=None, shutdown_timeout=seconds, access_log=None)
+    listening = socket.socket(fileno=int(sys.argv[1]))
+    web.run_app(aiohttp(), sock=listening, print=None, access_log=None, shutdown_timeout=float(os.environ[REQUESTS]))
 
 
 if __name__ == "__main__":

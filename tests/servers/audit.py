@@ -1,6 +1,6 @@
 """The account from both sides: what the client was told, and what the journals of the service say.
 
-    accepted = delivered + named failures
+accepted = delivered + named failures
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ class Journal:
     Attributes:
         accepted: the number and the time of each job, by its id.
         ends: how each job ended, by its id.
+        times: when jobs have ended.
         done: the numbers of the jobs that did what they should.
         reports: what the pool said in the end.
     """
 
     accepted: dict[int, tuple[int, float]] = field(default_factory=dict)
     ends: dict[int, list[str]] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
     done: Counter[int] = field(default_factory=Counter)
     reports: list[dict[str, Any]] = field(default_factory=list)
 
@@ -50,10 +52,10 @@ def read(path: Path) -> Journal:
         match line:
             case {"accepted": job, "number": number, "at": at}:
                 journal.accepted[job] = number, at
-            case {"ended": job, "state": "cancelled", "started": started}:
-                journal.ends.setdefault(job, []).append("cancelled_running" if started else "cancelled_queued")
-            case {"ended": job, "state": state}:
-                journal.ends.setdefault(job, []).append(state)
+            case {"ended": job, "state": state, "at": at, "started": started}:
+                where = ("_running" if started else "_queued") if state == "cancelled" else ""
+                journal.ends.setdefault(job, []).append(state + where)
+                journal.times.append(at)
             case {"done": number}:
                 journal.done[number] += 1
             case {"report": dict(report)}:
@@ -107,8 +109,8 @@ def _answer(answer: Answer, accepted: int, state: str | None, done: int) -> Iter
         case "wait", 200:
             if not done:
                 yield f"{who}: lost: not delivered"
-        case "wait", 500 if fails(answer.number) and state == "failed":
-            pass
+        case "wait", 500 if named and (state == "cancelled_running" or fails(answer.number)):
+            pass  # a server that waits no longer cancels the handler, and that the job
         case "submit", 503:
             if accepted:
                 yield f"{who}: refused, and accepted all the same"

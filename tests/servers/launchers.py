@@ -20,16 +20,15 @@ import pytest
 from tests.real.programs import ROOT
 from tests.servers.audit import Journal, audit, read
 from tests.servers.client import Answer, Client
-from tests.servers.service import HANGS, LONG, QUEUE, WORKERS, Options
+from tests.servers.service import HANGS, LONG, QUEUE, REQUESTS, WORKERS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REQUESTS = 1  # what the servers that can be told wait for requests, in seconds
 SLACK = 10.0  # what a busy machine may take beside
 
 TERM = signal.SIGTERM
-Command = Callable[[str, int, int], list[str]]
+Command = Callable[[str, int, int, int], list[str]]
 
 
 @dataclass(frozen=True)
@@ -39,51 +38,61 @@ class Server:
     Attributes:
         name: what it is called.
         needs: the packages that it takes.
-        command: its arguments behind `python -m`, for an app, a listening socket's file descriptor, and a port.
+        command: its arguments behind `python -m`, for an app, a listening socket's file descriptor, a port,
+            and how long to wait for requests, in seconds.
         listens: whether it gets a socket that listens already; else a port, to which nobody else can bind.
-        codes: with what it may end.
+        code: with what it ends.
+        app: which of tests.servers.apps to serve with it.
+        again: whether a second SIGTERM changes nothing.
+        group: whether SIGTERM may go to all of its processes.
+        cancels: whether it can be told to cancel requests that take too long, before it is killed.
     """
 
     name: str
     needs: tuple[str, ...]
     command: Command
     listens: bool = True
-    codes: tuple[int, ...] = (0,)
+    code: int = 0
+    app: str = "fastapi"
+    again: bool = True
+    group: bool = True
+    cancels: bool = True
 
 
-def _uvicorn(app: str, fd: int, _: int) -> list[str]:
-    return ["uvicorn", "--factory", app, f"--fd={fd}", f"--timeout-graceful-shutdown={REQUESTS}", "--no-access-log"]
+def _uvicorn(app: str, fd: int, _: int, requests: int) -> list[str]:
+    return ["uvicorn", "--factory", app, f"--fd={fd}", f"--timeout-graceful-shutdown={requests}", "--no-access-log"]
 
 
-def _hypercorn(app: str, fd: int, _: int) -> list[str]:
-    return ["hypercorn", f"{app}()", f"--bind=fd://{fd}", f"--graceful-timeout={REQUESTS}"]
+def _hypercorn(app: str, fd: int, _: int, requests: int) -> list[str]:
+    return ["hypercorn", f"{app}()", f"--bind=fd://{fd}", f"--graceful-timeout={requests}"]
 
 
-def _granian(app: str, _: int, port: int) -> list[str]:
+def _granian(app: str, _: int, port: int, __: int) -> list[str]:
     return ["granian", "--interface=asgi", "--factory", app, f"--port={port}", "--workers-kill-timeout=20"]
 
 
 def _gunicorn(worker: str) -> Command:
-    def command(app: str, fd: int, _: int) -> list[str]:
-        return ["gunicorn", f"{app}()", f"--worker-class={worker}", f"--bind=fd://{fd}", "--graceful-timeout=20"]
+    def command(app: str, fd: int, _: int, __: int) -> list[str]:
+        called = "" if app.endswith("runner") else "()"
+        return ["gunicorn", f"{app}{called}", f"--worker-class={worker}", f"--bind=fd://{fd}", "--graceful-timeout=20"]
 
     return command
 
 
-def _run_app(_: str, fd: int, __: int) -> list[str]:
-    return ["tests.servers.apps", str(fd), str(REQUESTS)]
+def _run_app(_: str, fd: int, __: int, ___: int) -> list[str]:
+    return ["tests.servers.apps", str(fd)]
 
 
 SERVERS = {
     server.name: server
     for server in (
-        Server("uvicorn", ("uvicorn",), _uvicorn, codes=(-TERM,)),
-        Server("hypercorn", ("hypercorn",), _hypercorn),
-        Server("granian", ("granian",), _granian, listens=False),
+        Server("uvicorn", ("uvicorn",), _uvicorn, code=-TERM),
+        Server("hypercorn", ("hypercorn",), _hypercorn, group=False),
+        Server("granian", ("granian",), _granian, listens=False, cancels=False),
         Server("gunicorn+uvicorn", ("gunicorn", "uvicorn_worker"), _gunicorn("tests.servers.workers.Worker")),
-        Server("gunicorn+asgi", ("gunicorn",), _gunicorn("asgi")),
-        Server("gunicorn+aiohttp", ("gunicorn", "aiohttp"), _gunicorn("aiohttp.GunicornWebWorker")),
-        Server("aiohttp", ("aiohttp",), _run_app),
+        Server("gunicorn+asgi", ("gunicorn",), _gunicorn("asgi"), cancels=False),
+        Server("gunicorn+aiohttp", ("gunicorn", "aiohttp"), _gunicorn("aiohttp.GunicornWebWorker"), app="aiohttp_runner"),
+        Server("aiohttp", ("aiohttp",), _run_app, app="aiohttp", again=False),
     )
 }
 
@@ -101,8 +110,9 @@ class Running:
 
     Attributes:
         server: which it is.
-        app: which of tests.servers.apps.
-        options: what is asked of that.
+        options: what is asked of the app.
+        app: which of tests.servers.apps; by default the one that goes with the server.
+        requests: how long the server is to wait for its requests, in seconds, if it can be told.
         workers: how many processes serve.
         more: what is added to the command line.
         client: who asks it.
@@ -113,8 +123,9 @@ class Running:
     """
 
     server: Server
-    app: str
     options: Options
+    app: str = ""
+    requests: int = 5
     workers: int = 1
     more: tuple[str, ...] = ()
     client: Client = field(init=False)
@@ -138,11 +149,13 @@ class Running:
                 self.process = await asyncio.create_subprocess_exec(
                     sys.executable,
                     "-m",
-                    *self.server.command(f"tests.servers.apps:{self.app}", sock.fileno(), port),
+                    *self.server.command(
+                        f"tests.servers.apps:{self.app or self.server.app}", sock.fileno(), port, self.requests
+                    ),
                     *([f"--workers={self.workers}"] if self.workers > 1 else []),
                     *self.more,
                     cwd=ROOT,
-                    env=os.environ | self.options.environment(),
+                    env=os.environ | self.options.environment() | {REQUESTS: str(self.requests)},
                     pass_fds=[sock.fileno()],
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
@@ -165,11 +178,15 @@ class Running:
                 if hanging:
                     await self.client.submit(HANGS)
                 self.client.begin(*[LONG] * waiting)
-                await self.client.reach(self.workers, lambda account: account["running"] == WORKERS and account["queued"] >= QUEUE // 2)
+                await self.client.reach(
+                    self.workers, lambda account: account["running"] == WORKERS and account["queued"] >= QUEUE // 2
+                )
         except TimeoutError:
             raise AssertionError(f"it has never been busy\n{self.log}") from None
 
-    async def end(self, *, signals: Sequence[signal.Signals] = (TERM,), gap: float = 0.2, bound: float, group: bool = False) -> None:
+    async def end(
+        self, *, signals: Sequence[signal.Signals] = (TERM,), gap: float = 0.2, bound: float, group: bool = False
+    ) -> None:
         """Send it the signals, and wait for its end.
 
         Args:
@@ -189,6 +206,13 @@ class Running:
                 await self.client.end()
         except TimeoutError:
             raise AssertionError(f"it has not ended within {bound} s\n{self.log}") from None
+
+    @property
+    def left(self) -> list[int]:
+        """The processes that have served, and are still there."""
+        return [
+            pid for pid in map(int, (path.stem for path in self._journals.glob("*.jsonl"))) if Path(f"/proc/{pid}").exists()
+        ]
 
     @property
     def log(self) -> str:
@@ -216,10 +240,16 @@ class Running:
         """Name everything that does not add up."""
         return list(audit(self.answers, self.journals))
 
+    def ended_after(self) -> int:
+        """Say how many jobs have ended after the first signal."""
+        return sum(at > self.asked_to_end for journal in self.journals for at in journal.times)
+
     def cut(self) -> list[Answer]:
         """Return those that were waiting for a job when the first signal came, and never got an answer."""
         before = {n for journal in self.journals for n, at in journal.accepted.values() if at < self.asked_to_end}
-        return [answer for answer in self.answers if answer.what == "wait" and answer.status is None and answer.number in before]
+        return [
+            answer for answer in self.answers if answer.what == "wait" and answer.status is None and answer.number in before
+        ]
 
     async def __aexit__(self, *_: object) -> None:
         with contextlib.suppress(ProcessLookupError):

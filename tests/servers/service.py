@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from weirpool.integrations import Budget
 
 WORKERS, QUEUE = 4, 40
-HANGS, LONG = 1_000_000, 1_000_001  # the numbers of a job that swallows every cancellation, and of one that takes for ever
+# The numbers of a job that swallows every cancellation, and of one that takes an hour: neither fails.
+HANGS, LONG = 1_000_000, 1_000_001
 VARIABLE = "WEIRPOOL_TEST_SERVICE"
+REQUESTS = "WEIRPOOL_TEST_REQUESTS"  # the variable that says how long a server shall wait for its requests, in seconds
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Options:
         seconds: how long each job takes.
         shutdown: the pool's `shutdown_timeout`.
         grace: the pool's `cancel_grace`.
+        job_timeout: the pool's, in seconds.
         budget: what else takes time; None: it is not said.
         forget: a planted defect: this job does not do what it says that it has done.
     """
@@ -46,6 +49,7 @@ class Options:
     seconds: float = 0.08
     shutdown: float = 3.0
     grace: float = 0.5
+    job_timeout: float | None = None
     budget: Budget | None = None
     forget: int = -1
 
@@ -80,6 +84,7 @@ class Service(Observer):
             max_workers=WORKERS,
             queue_size=QUEUE,
             submit_timeout=0.05,
+            job_timeout=self._options.job_timeout,
             shutdown_timeout=self._options.shutdown,
             cancel_grace=self._options.grace,
             observers=[self],
@@ -117,7 +122,7 @@ class Service(Observer):
         self._write(accepted=event.id, number=int(event.name), at=time.monotonic())
 
     def job_ended(self, event: JobEnded) -> None:
-        self._write(ended=event.id, state=event.state.value, started=event.ran_for is not None)
+        self._write(ended=event.id, state=event.state.value, started=event.ran_for is not None, at=time.monotonic())
 
     def _write(self, **fields: Any) -> None:
         os.write(self._journal, (json.dumps(fields) + "\n").encode())
