@@ -121,19 +121,22 @@ class _Life:
     def __init__(self, app: Quart, pools: Pools) -> None:
         self._app = app
         self._pools = pools
+        self._lives = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> None:
-        opened = self._app.extensions[KEY]
-        if opened is None:
+        self._lives = not self._lives
+        if self._lives:
             self._app.extensions[KEY] = await self._pools.open().__aenter__()
             return
-        try:
-            await opened.__aexit__(None, None, None)
-        finally:
-            self._app.extensions[KEY] = None
+        opened = self._app.extensions[KEY]
+        if opened is not None:  # else they could not be opened
+            try:
+                await opened.__aexit__(None, None, None)
+            finally:
+                self._app.extensions[KEY] = None
         raise StopAsyncIteration
 
 
