@@ -3,8 +3,8 @@
     from weirpool.integrations import Pools
     from weirpool.integrations.fastapi import Pool, install
 
-`fastapi`, `starlette`, `litestar`, `quart`, `aiohttp`, `django` and, for any other ASGI application, `asgi`: each has `install`
-(Litestar: a plugin), a way to get at a pool, and `background`. `status` has a page to mount in any of them.
+`fastapi`, `starlette`, `litestar`, `quart`, `aiohttp`, `django` and, for any other ASGI application, `asgi`: each has
+`install` (Litestar: a plugin) and a way to get at a pool, and most have `background`. `status` has a page to mount in them.
 """
 
 from ._budget import Budget, check_budget

@@ -9,15 +9,12 @@ from weirpool import PoolError
 
 from ._http import answer_to
 from ._pools import KEY, OpenPools, Pools
+from ._requests import send_answer, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Callable, Mapping
 
-    Scope = MutableMapping[str, Any]
-    Message = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
-    App = Callable[[Any, Any, Any], Awaitable[None]]
+    from ._requests import App, Message, Receive, Scope, Send
 
 __all__ = ["WithPools"]
 
@@ -28,12 +25,20 @@ class WithPools:
     Args:
         app: an ASGI application, which may or may not take part in the lifespan protocol.
         pools: which pools it has.
+        options: see `ASGIOptions`.
+        check: called before the pools are opened, to refuse what makes no sense.
     """
 
-    def __init__(self, app: App, pools: Pools) -> None:
-        self._app = app
+    def __init__(self, app: App, pools: Pools, options: Mapping[str, Any], check: Callable[[], None] = lambda: None) -> None:
+        self._app = serving(app, options)
         self._pools = pools
+        self._check = check
         self._opened: OpenPools | None = None  # for servers and test clients that have no state for the lifespan
+
+    def open(self) -> OpenPools:
+        """Return fresh pools."""
+        self._check()
+        return self._pools.open()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the life of the application."""
@@ -59,8 +64,7 @@ class WithPools:
             answer = None if begun or scope["type"] != "http" else answer_to(error, scope.get("http_version", "1.1"))
             if answer is None:
                 raise
-            await send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers})
-            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+            await send_answer(answer, scope, send)
 
 
 class _Life:
@@ -113,7 +117,7 @@ class _Life:
 
     async def _open(self) -> None:
         self._stack.callback(self._forget)  # when they are closed: until then, requests are told that they close
-        opened = await self._stack.enter_async_context(self._owner._pools.open())  # noqa: SLF001
+        opened = await self._stack.enter_async_context(self._owner.open())
         self._owner._opened = opened  # noqa: SLF001
         self._scope.get("state", {})[KEY] = opened
 

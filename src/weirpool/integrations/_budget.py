@@ -65,10 +65,8 @@ def check_budget(pools: float | WorkerPool | Iterable[WorkerPool], /, **budget: 
     needed = prestop + server + closing + margin
     if needed <= grace:
         return []
-    return [
-        f"preStop hook {prestop:g} s + server {server:g} s + pools {closing:g} s + margin {margin:g} s = {needed:g} s, but the "
-        f"process is killed after {grace:g} s: jobs would be lost; make shutdown_timeout shorter or the grace period longer"
-    ]
+    parts = f"preStop hook {prestop:g} s + server {server:g} s + pools {closing:g} s + margin {margin:g} s = {needed:g} s"
+    return [f"{parts}, but the process is killed after {grace:g} s: make shutdown_timeout shorter or the grace period longer"]
 
 
 def seconds(name: str, value: object) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import random
+from asyncio import _get_running_loop as running_loop  # which does not raise where none runs
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded
+from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded, deadline_scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,5 +75,11 @@ def problem(status: int, reason: str, detail: str, *, retry_after: int | None = 
 
 def accepted(pool: WorkerPool, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], options: Any) -> dict[str, Any]:
     """Submit a job that outlives its request, and return what is answered with status 202."""
-    handle = pool.submit_nowait(fn, *args, **options)
+    if running_loop() is None:
+        raise RuntimeError(
+            "background() must be called on the event loop, by a handler that is an async function; "
+            "one that is a plain def runs in a thread, where pool.from_thread.submit() is for"
+        )
+    with deadline_scope(None):  # the request's deadline is not the job's
+        handle = pool.submit_nowait(fn, *args, **options)
     return {"job": handle.id, "pool": pool.name}

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from ._budget import Budget
 
-__all__ = ["DEFAULT", "KEY", "OpenPools", "Pools", "checked_pools", "of_app"]
+__all__ = ["DEFAULT", "KEY", "TWICE", "OpenPools", "Pools", "checked_pools", "of_app"]
 
 DEFAULT: Final = "default"
 KEY: Final = "weirpool"  # under which an application's state has its pools
+TWICE: Final = "install() was called twice for one application: give all of its pools to one Pools(...)"
 
 _log = logging.getLogger("weirpool.integrations")
 
@@ -237,7 +238,7 @@ def checked_pools(pools: object) -> Pools:
 def of_app(opened: object) -> OpenPools:
     """Return what an application's state has of its pools, or say why that is nothing."""
     if not isinstance(opened, OpenPools):
-        raise RuntimeError(
+        raise RuntimeError(  # noqa: TRY004
             "this application has no open pools: call install(app, pools) where the application is made, and see that its "
             "lifespan runs (served, or in a test client used with `with`); of applications that are mounted in each other, "
             "it is the outermost that needs it"

@@ -18,12 +18,18 @@ from aiohttp import web
 from weirpool import PoolError
 
 from ._http import accepted, answer_to
-from ._pools import DEFAULT, OpenPools, Pools, checked_pools, of_app
+from ._pools import DEFAULT, TWICE, OpenPools, Pools, checked_pools, of_app
+from ._requests import BadDeadlineError, RequestTime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import Unpack
 
     from weirpool import WorkerPool
+
+    from ._requests import RequestOptions
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 __all__ = ["background", "install", "pool_of", "pools_of"]
 
@@ -39,13 +45,13 @@ class _Place:
 _PLACE: Final = web.AppKey("weirpool", _Place)
 
 
-def install(app: web.Application, pools: Pools) -> None:
+def install(app: web.Application, pools: Pools, **options: Unpack[RequestOptions]) -> None:
     """Give an application its pools, by a `cleanup_ctx` and a middleware.
 
     Call it after those `cleanup_ctx` whose things the jobs use, and before those that submit jobs: they are started in order,
-    and stopped in the reverse order. A request that ends with an error of a pool is answered: 503 with `Retry-After` when it is
-    full or closing, 504 when the job had no time left, as `application/problem+json`; a middleware that is added later, or a
-    handler, may catch `PoolError`, or one of its kinds, before.
+    and stopped in the reverse order. A request that ends with an error of a pool is answered: 503 with `Retry-After` when it
+    is full or closing, 504 when the job had no time left, as `application/problem+json`; a middleware that is added later, or
+    a handler, may catch `PoolError`, or one of its kinds, before.
 
     Its subapplications have the same pools. `web.run_app(app, handler_cancellation=True)` cancels a handler whose client
     has gone, and with it the job that it awaits by `WorkerPool.run`.
@@ -53,16 +59,19 @@ def install(app: web.Application, pools: Pools) -> None:
     Args:
         app: an application that has not started.
         pools: which pools it has.
+        **options: what there is to say of requests; see `RequestOptions`.
 
     Raises:
         TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of its range.
         RuntimeError: the application has started, or this was done before.
     """
     checked_pools(pools)
+    time = RequestTime(options)
     if app.frozen:
         raise RuntimeError("install() must be called before the application starts: where it is made")
     if _PLACE in app:
-        raise RuntimeError("install() was called twice for one application: give all of its pools to one Pools(...)")
+        raise RuntimeError(TWICE)
     place = app[_PLACE] = _Place()
 
     async def life(_: web.Application) -> AsyncIterator[None]:
@@ -71,7 +80,7 @@ def install(app: web.Application, pools: Pools) -> None:
         place.opened = None
 
     app.cleanup_ctx.append(life)
-    app.middlewares.append(_answering)
+    app.middlewares.append(_answering(time))
 
 
 def pools_of(request: web.Request) -> OpenPools:
@@ -115,17 +124,22 @@ def background(pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *arg
     return web.json_response(accepted(pool, fn, args, options), status=202)
 
 
-@web.middleware
-async def _answering(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except PoolError as error:
-        answer = answer_to(error, f"{request.version.major}")
-        if answer is None or request.writer.output_size > 0:  # half of another answer has been sent
-            raise
-    response = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
-    if answer.closes:
-        response.force_close()
-    return response
+def _answering(time: RequestTime) -> Any:
+    @web.middleware
+    async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            with time.scope(request.headers.getall(time.header, []) if time.header else []):
+                return await handler(request)
+        except BadDeadlineError as error:
+            answer = error.answer
+        except PoolError as error:
+            said = answer_to(error, f"{request.version.major}")
+            if said is None or request.writer.output_size > 0:  # half of another answer has been sent
+                raise
+            answer = said
+        response = web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+        if answer.closes:
+            response.force_close()
+        return response
+
+    return answering

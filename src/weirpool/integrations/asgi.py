@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._asgi import WithPools
-from ._pools import DEFAULT, KEY, OpenPools, Pools, checked_pools, of_app
+from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from weirpool import WorkerPool
 
-    from ._asgi import App
+    from ._requests import App, ASGIOptions
 
 __all__ = ["install", "pool_of", "pools_of"]
 
 
-def install(app: App, pools: Pools) -> App:
+def install(app: App, pools: Pools, **options: Unpack[ASGIOptions]) -> App:
     """Return an application that has pools: serve it instead of the one that is given.
 
     They are opened after the application's own lifespan has started, if it has one, and closed before that ends. A request
@@ -33,17 +35,19 @@ def install(app: App, pools: Pools) -> App:
     Args:
         app: an ASGI application.
         pools: which pools it has.
+        **options: what there is to say of requests; see `ASGIOptions`.
 
     Raises:
         TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of its range.
         RuntimeError: this was done before.
     """
     checked_pools(pools)
     if not callable(app):
         raise TypeError(f"app must be an ASGI application, got {app!r:.80}")
     if isinstance(app, WithPools):
-        raise RuntimeError("install() was called twice for one application: give all of its pools to one Pools(...)")
-    return WithPools(app, pools)
+        raise RuntimeError(TWICE)  # noqa: TRY004
+    return WithPools(app, pools, options)
 
 
 def pools_of(request: Any) -> OpenPools:

@@ -23,22 +23,48 @@ from django.http import HttpResponse, JsonResponse
 from weirpool import PoolError
 
 from ._http import accepted, answer_to
-from .asgi import install, pool_of, pools_of
+from ._requests import RequestTime
+from .asgi import install as _install
+from .asgi import pool_of, pools_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Unpack
 
     from django.http import HttpRequest
 
     from weirpool import WorkerPool
+
+    from ._pools import Pools
+    from ._requests import App, RequestOptions
 
 __all__ = ["PoolErrors", "background", "install", "pool_of", "pools_of"]
 
 Ts = TypeVarTuple("Ts")
 
 
+def install(app: App, pools: Pools, **options: Unpack[RequestOptions]) -> App:
+    """Return an application that has pools: serve it instead of the one that is given.
+
+    The server has to support the lifespan protocol; Daphne does not. What is answered when a pool is full, `PoolErrors` says.
+    Django cancels a view whose client has gone, and with it the job that it awaits by `WorkerPool.run`.
+
+    Args:
+        app: what `get_asgi_application()` returns.
+        pools: which pools it has.
+        **options: what there is to say of requests; see `RequestOptions`.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of its range.
+        RuntimeError: this was done before.
+    """
+    RequestTime(options)
+    return _install(app, pools, **options)
+
+
 class PoolErrors:
-    """Answer for the pools, as a middleware: 503 with `Retry-After` when one is full or closing, 504 when a job had no time left.
+    """Answer for the pools, as a middleware: 503 with `Retry-After` when one is full or closing, 504 when a job was late.
 
     Without it Django makes a 500 of them, before anything around it can see them.
     """

@@ -24,10 +24,12 @@ from litestar.plugins import InitPlugin
 from weirpool import PoolError, WorkerPool
 
 from ._http import accepted, answer_to
-from ._pools import DEFAULT, KEY, OpenPools, Pools, checked_pools, of_app
+from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
+from ._requests import ASGIOptions, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import Unpack
 
     from litestar import Request
     from litestar.config.app import AppConfig
@@ -51,13 +53,17 @@ class PoolsPlugin(InitPlugin):
 
     Args:
         pools: which pools it has.
+        **options: what there is to say of requests; see `ASGIOptions`.
 
     Raises:
         TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of its range.
     """
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, **options: Unpack[ASGIOptions]) -> None:
         self._pools = checked_pools(pools)
+        self._options = options
+        self._serving(_nowhere)  # which refuses what makes no sense
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add to an application's configuration what its pools need.
@@ -66,13 +72,17 @@ class PoolsPlugin(InitPlugin):
             RuntimeError: the application has another such plugin.
         """
         if PoolError in app_config.signature_namespace.values():
-            raise RuntimeError("an application has two PoolsPlugins: give all of its pools to one Pools(...)")
+            raise RuntimeError(TWICE.replace("install() was called twice for", "PoolsPlugin was given twice to"))
         app_config.signature_namespace.update(Pool=Pool, PoolError=PoolError, WorkerPool=WorkerPool)
+        app_config.middleware.append(self._serving)
         app_config.lifespan.append(self._life)
         app_config.exception_handlers = {PoolError: _answer, **app_config.exception_handlers}
         for name in self._pools.names:
             app_config.dependencies.setdefault("pool" if name == DEFAULT else f"{name}_pool", Provide(_provider(name)))
         return app_config
+
+    def _serving(self, app: Any) -> Any:
+        return serving(app, self._options)
 
     @asynccontextmanager
     async def _life(self, app: Litestar) -> AsyncIterator[None]:
@@ -123,6 +133,9 @@ def background(
         RuntimeError: called from another thread, as by a handler that is a plain `def`.
     """
     return Response(accepted(pool, fn, args, options), status_code=202)
+
+
+async def _nowhere(*_: Any) -> None: ...
 
 
 def _provider(name: str) -> Callable[[State], Awaitable[WorkerPool]]:

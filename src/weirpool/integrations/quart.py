@@ -20,44 +20,53 @@ from quart import Response, current_app, request
 from weirpool import PoolError
 
 from ._http import accepted, answer_to
-from ._pools import DEFAULT, KEY, OpenPools, Pools, checked_pools, of_app
+from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
+from ._requests import RequestTime, ServingRequests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Unpack
 
     from quart import Quart
 
     from weirpool import WorkerPool
+
+    from ._requests import RequestOptions
 
 __all__ = ["background", "current_pool", "current_pools", "install"]
 
 Ts = TypeVarTuple("Ts")
 
 
-def install(app: Quart, pools: Pools) -> None:
+def install(app: Quart, pools: Pools, **options: Unpack[RequestOptions]) -> None:
     """Give an application its pools, by `while_serving` and an error handler.
 
     Call it after those `while_serving` whose things the jobs use, and before those that submit jobs: they are started in
-    order, and stopped in the reverse order. A request that ends with an error of a pool is answered: 503 with `Retry-After` when
-    it is full or closing, 504 when the job had no time left, as `application/problem+json`; an error handler of your own for
-    `PoolError`, or for one of its kinds, takes precedence.
+    order, and stopped in the reverse order. A request that ends with an error of a pool is answered: 503 with `Retry-After`
+    when it is full or closing, 504 when the job had no time left, as `application/problem+json`; an error handler of your own
+    for `PoolError`, or for one of its kinds, takes precedence.
 
     Quart cancels a handler whose client has gone, and with it the job that it awaits by `WorkerPool.run`.
 
     Args:
         app: an application that has not started.
         pools: which pools it has.
+        **options: what there is to say of requests; see `RequestOptions`.
 
     Raises:
         TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of its range.
         RuntimeError: this was done before.
     """
     checked_pools(pools)
+    time = RequestTime(options)
     if KEY in app.extensions:
-        raise RuntimeError("install() was called twice for one application: give all of its pools to one Pools(...)")
+        raise RuntimeError(TWICE)
     app.extensions[KEY] = None
 
-    app.while_serving(lambda: _Life(app, pools))
+    if time:
+        app.asgi_app = ServingRequests(app.asgi_app, time=time, cancel=False)  # type: ignore[assignment]  # as Quart says
+    app.while_serving(lambda: _Life(app, pools))  # type: ignore[type-var]  # all that it needs is __anext__
     if PoolError not in app.error_handler_spec[None][None]:
         app.register_error_handler(PoolError, _answer)
 
@@ -112,19 +121,22 @@ class _Life:
     def __init__(self, app: Quart, pools: Pools) -> None:
         self._app = app
         self._pools = pools
+        self._lives = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> None:
-        opened = self._app.extensions[KEY]
-        if opened is None:
+        self._lives = not self._lives
+        if self._lives:
             self._app.extensions[KEY] = await self._pools.open().__aenter__()
             return
-        try:
-            await opened.__aexit__(None, None, None)
-        finally:
-            self._app.extensions[KEY] = None
+        opened = self._app.extensions[KEY]
+        if opened is not None:  # else they could not be opened
+            try:
+                await opened.__aexit__(None, None, None)
+            finally:
+                self._app.extensions[KEY] = None
         raise StopAsyncIteration
 
 

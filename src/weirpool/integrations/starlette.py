@@ -16,10 +16,12 @@ from weirpool import PoolError
 
 from ._asgi import WithPools
 from ._http import accepted, answer_to
-from ._pools import DEFAULT, KEY, OpenPools, Pools, checked_pools, of_app
+from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
+from ._requests import ASGIOptions, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Unpack
 
     from starlette.applications import Starlette
     from starlette.requests import HTTPConnection
@@ -31,7 +33,7 @@ __all__ = ["background", "install", "pool_of", "pools_of"]
 Ts = TypeVarTuple("Ts")
 
 
-def install(app: Starlette, pools: Pools) -> None:
+def install(app: Starlette, pools: Pools, **options: Unpack[ASGIOptions]) -> None:
     """Give an application its pools.
 
     They are opened after the application's own lifespan has started and closed before it ends, so that jobs may use what
@@ -45,18 +47,14 @@ def install(app: Starlette, pools: Pools) -> None:
     Args:
         app: a Starlette or FastAPI application that has not started.
         pools: which pools it has.
+        **options: what there is to say of requests; see `ASGIOptions`.
 
     Raises:
         TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of its range.
         RuntimeError: the application has started, or this was done before.
     """
-    checked_pools(pools)
-    if app.middleware_stack is not None:
-        raise RuntimeError("install() must be called before the application starts: where it is made")
-    if any(middleware.cls is WithPools for middleware in app.user_middleware):
-        raise RuntimeError("install() was called twice for one application: give all of its pools to one Pools(...)")
-    app.add_middleware(WithPools, pools=pools)
-    app.exception_handlers.setdefault(PoolError, _answer)
+    install_checked(app, pools, options)
 
 
 def pools_of(request: HTTPConnection) -> OpenPools:
@@ -98,6 +96,24 @@ def background(pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *arg
         RuntimeError: called from another thread, as by a handler that is a plain `def`.
     """
     return JSONResponse(accepted(pool, fn, args, options), 202)
+
+
+def install_checked(
+    app: Starlette, pools: Pools, options: Mapping[str, Any], check: Callable[[], None] = lambda: None
+) -> None:
+    """Do what `install` does, and have something checked when the application starts."""
+    checked_pools(pools)
+    serving(_nowhere, options)  # which refuses what makes no sense, here and not when the application starts
+    if app.middleware_stack is not None:
+        raise RuntimeError("install() must be called before the application starts: where it is made")
+    installed: list[object] = [middleware.cls for middleware in app.user_middleware]
+    if WithPools in installed:
+        raise RuntimeError(TWICE)
+    app.add_middleware(WithPools, pools=pools, options=options, check=check)
+    app.exception_handlers.setdefault(PoolError, _answer)
+
+
+async def _nowhere(*_: Any) -> None: ...
 
 
 async def _answer(connection: HTTPConnection, error: Exception) -> Response:
