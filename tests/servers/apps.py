@@ -12,7 +12,7 @@ Each is a function without arguments, which a server calls in the process that s
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,7 +23,7 @@ FIRST = -100  # the priority of those jobs whose answer somebody waits for
 
 
 @asynccontextmanager
-async def account_for(service: Service) -> AsyncIterator[None]:
+async def account_for(service: Service) -> AsyncGenerator[None, None]:
     """Account for the pool when it has been closed: to be entered before it is opened."""
     try:
         yield
@@ -121,7 +121,7 @@ def quart() -> Any:
     app = Quart("tests.servers.apps")
 
     @app.while_serving
-    async def lifespan() -> AsyncIterator[None]:
+    async def lifespan() -> AsyncGenerator[None, None]:
         async with account_for(service):
             yield
 
@@ -189,7 +189,7 @@ def aiohttp() -> Any:
 
     service = Service()
 
-    async def context(_: web.Application) -> AsyncIterator[None]:
+    async def context(_: web.Application) -> AsyncGenerator[None, None]:
         async with account_for(service):
             yield
 

@@ -64,7 +64,7 @@ class Client:
         await self._fresh.close()
 
     def begin(self, *numbers: int) -> None:
-        """Wait for certain jobs, and keep asking for others: some on connections that they keep, some on a new one each time."""
+        """Wait for certain jobs, and keep asking for others: some on connections that are kept, some on new ones."""
         self._asking += [asyncio.create_task(self._once(number)) for number in numbers]
         self._asking += [asyncio.create_task(self._keep_on(self.submit)) for _ in range(POSTERS)]
         self._asking += [asyncio.create_task(self._keep_on(self.wait)) for _ in range(WAITERS)]

@@ -53,7 +53,7 @@ class Server:
     command: Command
     listens: bool = True
     code: int = 0
-    app: str = "fastapi"
+    app: str = "starlette"
     again: bool = True
     group: bool = True
     cancels: bool = True
@@ -71,10 +71,10 @@ def _granian(app: str, _: int, port: int, __: int) -> list[str]:
     return ["granian", "--interface=asgi", "--factory", app, f"--port={port}", "--workers-kill-timeout=20"]
 
 
-def _gunicorn(worker: str) -> Command:
+def _gunicorn(worker: str, *more: str) -> Command:
     def command(app: str, fd: int, _: int, __: int) -> list[str]:
         called = "" if app.endswith("runner") else "()"
-        return ["gunicorn", f"{app}{called}", f"--worker-class={worker}", f"--bind=fd://{fd}", "--graceful-timeout=20"]
+        return ["gunicorn", f"{app}{called}", f"--worker-class={worker}", f"--bind=fd://{fd}", "--graceful-timeout=20", *more]
 
     return command
 
@@ -87,9 +87,13 @@ SERVERS = {
     server.name: server
     for server in (
         Server("uvicorn", ("uvicorn",), _uvicorn, code=-TERM),
-        Server("hypercorn", ("hypercorn",), _hypercorn, group=False),
+        Server("hypercorn", ("hypercorn",), _hypercorn, group=False, cancels=sys.version_info < (3, 12)),
         Server("granian", ("granian",), _granian, listens=False, cancels=False),
-        Server("gunicorn+uvicorn", ("gunicorn", "uvicorn_worker"), _gunicorn("tests.servers.workers.Worker")),
+        Server(
+            "gunicorn+uvicorn",
+            ("gunicorn", "uvicorn_worker"),
+            _gunicorn("uvicorn_worker.UvicornWorker", "--config=python:tests.servers.gunicorn_conf"),
+        ),
         Server("gunicorn+asgi", ("gunicorn",), _gunicorn("asgi"), cancels=False),
         Server("gunicorn+aiohttp", ("gunicorn", "aiohttp"), _gunicorn("aiohttp.GunicornWebWorker"), app="aiohttp_runner"),
         Server("aiohttp", ("aiohttp",), _run_app, app="aiohttp", again=False),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from weirpool.integrations import Budget
 
-WORKERS, QUEUE = 4, 40
+WORKERS, QUEUE = 4, 24
 # The numbers of a job that swallows every cancellation, and of one that takes an hour: neither fails.
 HANGS, LONG = 1_000_000, 1_000_001
 VARIABLE = "WEIRPOOL_TEST_SERVICE"
