@@ -10,6 +10,7 @@ import pytest
 
 from tests.frameworks.client import AsgiClient
 from tests.support import Clock, Gate, Stubborn, echo
+from tests.test_imports import TOO_MUCH, in_a_new_process
 from weirpool import PoolState, WorkerPool
 from weirpool.integrations import Budget, Pools, check_budget
 from weirpool.integrations.status import StatusPage
@@ -269,6 +270,21 @@ async def test_a_budget_that_does_not_fit_is_logged_at_the_start(
     assert [record.levelno for record in records] == [logging.WARNING] * warned
     if warned:
         assert "pools 29 s" in records[0].getMessage()
+
+
+# Imports ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.realtime
+def test_no_framework_is_imported_before_it_is_asked_for() -> None:
+    loaded = in_a_new_process(
+        """
+        import json, sys
+        import weirpool.integrations, weirpool.integrations.asgi, weirpool.integrations.status
+        print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+        """
+    )
+    assert (TOO_MUCH | {"django", "asgiref"}) & set(loaded) == set()
 
 
 # Bad input ----------------------------------------------------------------------------------------------------------------
