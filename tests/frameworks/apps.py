@@ -93,7 +93,7 @@ class Framework:
 class Starlette(Framework):
     package = "starlette"
 
-    def build(self, pools, work, *, own=False, **options):
+    def build(self, pools: Pools | None, work: Work, *, own: bool = False, **options: Any) -> Any:
         from starlette.applications import Starlette as App
         from starlette.responses import JSONResponse
         from starlette.routing import Route
@@ -148,7 +148,7 @@ class Starlette(Framework):
 class FastAPI(Framework):
     package = "fastapi"
 
-    def build(self, pools, work, *, own=False, **options):
+    def build(self, pools: Pools | None, work: Work, *, own: bool = False, **options: Any) -> Any:
         from typing import Annotated
 
         from fastapi import Depends
@@ -208,7 +208,7 @@ class Litestar(Framework):
     package = "litestar"
     raises = False
 
-    def build(self, pools, work, *, own=False, **options):
+    def build(self, pools: Pools | None, work: Work, *, own: bool = False, **options: Any) -> Any:
         from litestar import Litestar as App
         from litestar import Response, get, post, route
 
@@ -275,7 +275,7 @@ class Quart(Framework):
     raises = False
     restarts = False  # its own while_serving generators don't
 
-    def build(self, pools, work, *, own=False, **options):
+    def build(self, pools: Pools | None, work: Work, *, own: bool = False, **options: Any) -> Any:
         from quart import Quart as App
 
         from weirpool.integrations.quart import background, current_pool, install
@@ -329,7 +329,7 @@ class Aiohttp(Framework):
     raises = False
     restarts = False
 
-    def build(self, pools, work, *, own=False, **options):
+    def build(self, pools: Pools | None, work: Work, *, own: bool = False, **options: Any) -> Any:
         from aiohttp import web
 
         from weirpool.integrations.aiohttp import background, install, pool_of
@@ -385,7 +385,7 @@ class Aiohttp(Framework):
         return app
 
     @asynccontextmanager
-    async def served(self, app, *, state=True):
+    async def served(self, app: Any, *, state: bool = True) -> AsyncIterator[Any]:
         from aiohttp.test_utils import TestClient, TestServer
 
         class Client:
@@ -403,7 +403,7 @@ class Bare(Framework):
     package = "weirpool"
     has_lifespan = False
 
-    def build(self, pools, work, *, own=False, **options):
+    def build(self, pools: Pools | None, work: Work, *, own: bool = False, **options: Any) -> Any:
         import json
 
         from weirpool.integrations.asgi import install, pool_of
@@ -415,9 +415,9 @@ class Bare(Framework):
             try:
                 match scope["path"]:
                     case "/background":
-                        answer, status = json.loads(background(pool_of(scope), work.job, "background").body), 202
+                        answer, status = json.loads(bytes(background(pool_of(scope), work.job, "background").body)), 202
                     case "/note":
-                        answer, status = json.loads(background(pool_of(scope), work.note).body), 202
+                        answer, status = json.loads(bytes(background(pool_of(scope), work.note).body)), 202
                     case "/run":
                         answer = await work.run(pool_of(scope))
                     case "/times":
@@ -442,7 +442,7 @@ class Django(Framework):
     cancels = True
     raises = False
 
-    def build(self, pools, work, *, own=False, **options):
+    def build(self, pools: Pools | None, work: Work, *, own: bool = False, **options: Any) -> Any:
         import django
         from django.conf import settings
         from django.core.handlers.asgi import ASGIHandler

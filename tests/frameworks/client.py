@@ -121,8 +121,8 @@ async def served(app: Any, *, state: bool = True) -> AsyncIterator[AsgiClient]:
     answer = await said.get()
     if answer["type"] != "lifespan.startup.complete":
         told.put_nowait({"type": "lifespan.shutdown"})  # as some servers do even then
-        ((error,),) = [await asyncio.gather(life, return_exceptions=True)]
-        raise StartFailedError(answer) from (error if isinstance(error, BaseException) else None)
+        await asyncio.wait([life])
+        raise StartFailedError(answer) from life.exception()
     try:
         yield AsgiClient(app, scope.get("state"))
     finally:

@@ -62,15 +62,17 @@ async def test_an_application_may_start_again_with_fresh_pools(framework: Framew
 async def test_two_applications_may_share_a_definition(framework: Framework, work: Work) -> None:
     framework.available()
     pools, other = one(), Work()
-    async with framework.served(framework.build(pools, work)) as first, framework.served(framework.build(pools, other)) as second:
+    async with (
+        framework.served(framework.build(pools, work)) as first,
+        framework.served(framework.build(pools, other)) as second,
+    ):
         for made, client in ((work, first), (other, second)):
             made.gate.set()
             assert (await client.ask("/run")).json == {"result": "job"}
         assert work.pool is not other.pool
         assert set(pools) == {work.pool, other.pool}
-        assert pools.ready
-    assert not pools.ready
-    assert list(pools) == []
+        assert (pools.ready, len(list(pools))) == (True, 2)
+    assert (pools.ready, list(pools)) == (False, [])
 
 
 async def test_several_pools_have_names(framework: Framework, work: Work) -> None:

@@ -9,8 +9,9 @@
 
 from ._budget import Budget, check_budget
 from ._pools import OpenPools, Pools
+from ._requests import ASGIOptions, RequestOptions
 
-__all__ = ["Budget", "OpenPools", "Pools", "check_budget"]
+__all__ = ["ASGIOptions", "Budget", "OpenPools", "Pools", "RequestOptions", "check_budget"]
 
 for _name in __all__:
     globals()[_name].__module__ = __name__

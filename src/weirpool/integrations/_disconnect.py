@@ -43,13 +43,12 @@ class Watched:
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
-            if not self._cancelled or task.uncancel() > before:  # somebody else has cancelled this, too
+            if not self._cancelled or task.cancelling() > before + 1:  # somebody else has cancelled this, too
                 raise
-        else:
-            if self._cancelled:
-                task.uncancel()
         finally:
             watch.cancel()
+            if self._cancelled:
+                task.uncancel()
 
     async def _watch(self, task: asyncio.Task[Any]) -> None:
         while True:

@@ -12,7 +12,7 @@ async def send(to: str, pool: Pool): ...
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from fastapi import Depends
 from fastapi.requests import HTTPConnection  # noqa: TC002  # FastAPI resolves annotations
@@ -23,7 +23,7 @@ from ._pools import DEFAULT, OpenPools
 from .starlette import background, install_checked, pool_of, pools_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from typing import Unpack
 
     from fastapi import FastAPI
@@ -68,9 +68,8 @@ def install(app: FastAPI, pools: Pools, **options: Unpack[ASGIOptions]) -> None:
     """
 
     def check() -> None:
-        for route in app.routes:
-            for name in _asked_for(getattr(route, "dependant", None)):
-                pools.check(name)
+        for name in _asked_for(app.routes):
+            pools.check(name)
 
     install_checked(app, pools, options, check)
 
@@ -80,12 +79,20 @@ def pool_named(name: str) -> Callable[[HTTPConnection], Awaitable[WorkerPool]]:
     return _Named(name)
 
 
-def _asked_for(dependant: Dependant | None) -> Iterator[str]:
-    """Yield the names of the pools that an endpoint depends on."""
-    for needed in () if dependant is None else dependant.dependencies:
+def _asked_for(routes: Iterable[Any]) -> Iterator[str]:
+    """Yield the names of the pools that endpoints depend on, as far as FastAPI shows them before a request."""
+    for route in routes:
+        if (router := getattr(route, "original_router", None)) is not None:  # of one that was included, from 0.137 on
+            yield from _asked_for(router.routes)
+        if (dependant := getattr(route, "dependant", None)) is not None:
+            yield from _depended_on(dependant)
+
+
+def _depended_on(dependant: Dependant) -> Iterator[str]:
+    for needed in dependant.dependencies:
         if isinstance(needed.call, _Named):
             yield needed.call.name
-        yield from _asked_for(needed)
+        yield from _depended_on(needed)
 
 
 async def _pools(connection: HTTPConnection) -> OpenPools:

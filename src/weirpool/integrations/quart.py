@@ -13,7 +13,7 @@ async def send(to):
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Self, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from quart import Response, current_app, request
 
@@ -122,9 +122,6 @@ class _Life:
         self._app = app
         self._pools = pools
         self._lives = False
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> None:
         self._lives = not self._lives
