@@ -60,7 +60,7 @@ def starlette() -> Any:
         ],
         lifespan=lambda _: account_for(service),
     )
-    install(app, Pools(service.pool, budget=service.budget))
+    install(app, Pools(service.pool, budget=service.budget), request_timeout=service.request_timeout)
     return app
 
 
@@ -71,7 +71,7 @@ def fastapi() -> Any:
 
     service = Service()
     app = FastAPI(lifespan=lambda _: account_for(service))
-    install(app, Pools(service.pool, budget=service.budget))
+    install(app, Pools(service.pool, budget=service.budget), request_timeout=service.request_timeout)
 
     @app.post("/jobs/{n}", status_code=202)
     async def submit(n: int, pool: Pool) -> Any:
@@ -108,7 +108,7 @@ def litestar() -> Any:
     async def account() -> dict[str, Any]:
         return service.account()
 
-    plugin = PoolsPlugin(Pools(service.pool, budget=service.budget))
+    plugin = PoolsPlugin(Pools(service.pool, budget=service.budget), request_timeout=service.request_timeout)
     return Litestar([submit, wait, account], plugins=[plugin], lifespan=[account_for(service)])
 
 
@@ -125,7 +125,7 @@ def quart() -> Any:
         async with account_for(service):
             yield
 
-    install(app, Pools(service.pool, budget=service.budget))
+    install(app, Pools(service.pool, budget=service.budget), request_timeout=service.request_timeout)
 
     @app.post("/jobs/<int:n>")
     async def submit(n: int) -> Any:
@@ -179,7 +179,7 @@ def django() -> Any:
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
-    return install(app, Pools(service.pool, budget=service.budget))
+    return install(app, Pools(service.pool, budget=service.budget), request_timeout=service.request_timeout)
 
 
 def aiohttp() -> Any:
@@ -206,7 +206,7 @@ def aiohttp() -> Any:
 
     app = web.Application()
     app.cleanup_ctx.append(context)
-    install(app, Pools(service.pool, budget=service.budget))
+    install(app, Pools(service.pool, budget=service.budget), request_timeout=service.request_timeout)
     app.add_routes([web.post("/jobs/{n}", submit), web.post("/wait/{n}", wait), web.get("/account", account)])
     return app
 

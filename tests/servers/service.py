@@ -40,7 +40,7 @@ class Options:
         seconds: how long each job takes.
         shutdown: the pool's `shutdown_timeout`.
         grace: the pool's `cancel_grace`.
-        job_timeout: the pool's, in seconds.
+        request_timeout: what `install` is told, in seconds.
         budget: what else takes time; None: it is not said.
         forget: a planted defect: this job does not do what it says that it has done.
     """
@@ -49,7 +49,7 @@ class Options:
     seconds: float = 0.08
     shutdown: float = 3.0
     grace: float = 0.5
-    job_timeout: float | None = None
+    request_timeout: float | None = None
     budget: Budget | None = None
     forget: int = -1
 
@@ -68,13 +68,10 @@ class Service(Observer):
 
     def __init__(self) -> None:
         self._options = Options(**json.loads(os.environ[VARIABLE]))
+        self.budget = self._options.budget
+        self.request_timeout = self._options.request_timeout
         self._pool: WorkerPool | None = None
         self._journal = -1
-
-    @property
-    def budget(self) -> Budget | None:
-        """What else takes time when the process is stopped."""
-        return self._options.budget
 
     def pool(self) -> WorkerPool:
         """Make the pool of this process, not opened yet."""
@@ -84,7 +81,6 @@ class Service(Observer):
             max_workers=WORKERS,
             queue_size=QUEUE,
             submit_timeout=0.05,
-            job_timeout=self._options.job_timeout,
             shutdown_timeout=self._options.shutdown,
             cancel_grace=self._options.grace,
             observers=[self],

@@ -80,7 +80,7 @@ def test_the_defaults_are_those_of_the_server(name: str) -> None:
 @pytest.mark.parametrize("name", settings())
 def test_the_settings_fit(name: str) -> None:
     _, _, waits, _, _, kills = settings()[name]
-    assert seconds(waits) in {None, REQUESTS}  # None: as the page says, the jobs that requests wait for have a deadline
+    assert seconds(waits) in {None, REQUESTS}  # None: the service's request_timeout
     assert check_budget(POOLS, server_timeout=REQUESTS, prestop=PRESTOP, grace_period=GRACE, margin=MARGIN) == []
     assert seconds(kills) in {None, REQUESTS + POOLS + MARGIN}
     assert check_budget(POOLS, server_timeout=REQUESTS, grace_period=GRACE - PRESTOP, margin=MARGIN) == []
@@ -127,8 +127,9 @@ def test_the_manifest_fits() -> None:
     hook, probe = container["lifecycle"]["preStop"]["httpGet"], container["readinessProbe"]
     program = blocks("python")[0]
     assert f'@app.get("{hook["path"]}")' in program
-    assert f'@app.get("{probe["httpGet"]["path"]}")' in program
+    assert f'app.mount("{probe["httpGet"]["path"].removesuffix("/ready")}", StatusPage(pools))' in program
     assert f"pools.leave({PRESTOP:g})" in program
+    assert f"request_timeout={REQUESTS:g}" in program
     assert f"prestop={PRESTOP:g}, server_timeout={REQUESTS:g}, grace_period={GRACE:g}" in program
     assert probe["periodSeconds"] * probe["failureThreshold"] < PRESTOP
 

@@ -93,8 +93,8 @@ async def test_where_the_server_gives_no_request_up_it_is_killed_without_an_acco
 
 
 @pytest.mark.parametrize("server", [name for name, server in SERVERS.items() if not server.cancels])
-async def test_there_a_job_timeout_helps(tmp_path: Path, server: str) -> None:
-    async with running(server, Options(str(tmp_path), job_timeout=1.0)) as run:
+async def test_there_a_request_timeout_helps(tmp_path: Path, server: str) -> None:
+    async with running(server, Options(str(tmp_path), request_timeout=1.0)) as run:
         await run.load(waiting=True)
         await run.end(bound=1.0 + 3.0)
     assert run.offences() == []
