@@ -177,7 +177,7 @@ class Running:
             waiting: whether somebody shall wait for one that takes for ever.
         """
         try:
-            async with asyncio.timeout(2 * SLACK):
+            async with asyncio.timeout(3 * SLACK):
                 await self.client.reach(1, lambda account: True)
                 if hanging:
                     await self.client.submit(HANGS)
