@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,6 +101,24 @@ async def test_there_a_request_timeout_helps(tmp_path: Path, server: str) -> Non
     assert run.offences() == []
     assert run.journals[0].states[LONG] == "timed_out"
     assert [answer.status for answer in run.answers if answer.number == LONG] == [504]
+
+
+async def test_ctrl_c_under_gunicorn_does_not_reach_uvicorns_worker(tmp_path: Path) -> None:
+    """Which goes on until it is killed."""
+    async with running("gunicorn+uvicorn", Options(str(tmp_path)), more=("--graceful-timeout=1",)) as run:
+        await run.load()
+        await run.end(signals=[signal.SIGINT], bound=1.0)
+    (journal,) = run.journals
+    assert journal.reports == []
+
+
+async def test_ctrl_c_under_gunicorn_has_its_own_worker_cancel_the_jobs(tmp_path: Path) -> None:
+    async with running("gunicorn+asgi", Options(str(tmp_path))) as run:
+        await run.load()
+        await run.end(signals=[signal.SIGINT], bound=1.0)
+    assert run.offences() == []
+    assert run.report["cancelled_queued"] > 0
+    assert run.report["cancelled_running"] > 0
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "gunicorn+uvicorn"])

@@ -104,7 +104,13 @@ class _Life:
 
     async def _receive(self) -> Message:
         self._asked = True
-        message = await self._receive_from_server()
+        try:
+            message = await self._receive_from_server()
+        except BaseException as error:
+            # Cancelled, as gunicorn's worker does it on Ctrl-C. The application must not be the first to hear of that: it
+            # would let go of what its jobs use while they clean up.
+            await self._stack.__aexit__(type(error), error, error.__traceback__)
+            raise
         if message["type"] == "lifespan.shutdown":
             await self._stack.aclose()
         return message
