@@ -26,7 +26,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _closing  _scaler               the way out; more and fewer places
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
-    integrations                    public: the status page
+    integrations                    public: web frameworks, and the status page
     cli  demo  top                  the command line
 """
 
