@@ -50,6 +50,6 @@ def wrong(app: FastAPI, site: web.Application, pool: WorkerPool, pools: Pools) -
     fastapi.install(app, pools, timeout=5)  # type: ignore[call-arg]
     aiohttp.install(site, pools, cancel_on_disconnect=True)  # type: ignore[call-arg]
     starlette.background(pool, deliver, "a")  # type: ignore[arg-type]
-    starlette.background(pool, deliver, "a", 1, timout=3)  # type: ignore[call-arg]
+    starlette.background(pool, deliver, "a", 1, time_out=3)  # type: ignore[call-arg]
     starlette.background(pool, deliver, "a", 1, timeout="3")  # type: ignore[arg-type]
     check_budget("20", server_timeout=5)  # type: ignore[arg-type]
