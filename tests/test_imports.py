@@ -28,8 +28,11 @@ PUBLIC = [
     "PoolStats",
     "RunningJob",
     "ShutdownReport",
+    "Worker",
     "WorkerPool",
     "current_job",
+    "current_worker",
+    "deadline_scope",
     "remaining",
 ]
 PUBLIC_EVENTS = [

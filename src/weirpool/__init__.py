@@ -7,11 +7,12 @@ A map of the source, bottom to top; a module imports only from floors below its 
 
     _show                           how a user's thing is shown, which may be a trap
     _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs,
-    _exits  _logs                   whom KeyboardInterrupt and SystemExit are for, and what log records have in common
+    _exits  _logs  _around          whom KeyboardInterrupt and SystemExit are for, what log records have in common,
+                                    and what is put around a job's function
     _lifecycle                      law: the states, the legal moves, the books
     policies  _ticket               public: scaling, overload, retry; what only some jobs have
     _lending  _circles  _deadline   places that jobs lend while they wait for a pool; jobs that would wait for ever; time left
-    _run  _failure                  facts: the record of a run; the exception that somebody has to see
+    _run  _failure  _worker         facts: the record of a run; the exception that somebody has to see; what a job works with
     _handle  _snapshot              views: what a submitter sees of a job; frozen statistics and reports
     _job  _events                   the record of a job, which is that handle; what an observer hears
     _telemetry                      the seam to whoever exports
@@ -22,11 +23,11 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _settings                       what a pool is asked to be
     _runner  _supervisor            runs one job in a task of its own; the task that all of these belong to
     _crew  _steering                the places: who runs, who is next; what holds them
-    _admission  _retry              the way in; jobs that are tried again
+    _admission  _retry  _workers    the way in; jobs that are tried again; what each worker has of its own
     _closing  _scaler               the way out; more and fewer places
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
-    integrations                    public: the status page
+    integrations                    public: web frameworks, and the status page
     cli  demo  top                  the command line
 """
 
@@ -39,6 +40,7 @@ from ._lifecycle import JobState, PoolState
 from ._pool import WorkerPool
 from ._running import RunningJob
 from ._snapshot import FailureType, Percentiles, PoolStats, ShutdownReport
+from ._worker import Worker, current_worker
 
 __all__ = [
     "FailureType",
@@ -54,8 +56,10 @@ __all__ = [
     "PoolStats",
     "RunningJob",
     "ShutdownReport",
+    "Worker",
     "WorkerPool",
     "current_job",
+    "current_worker",
     "deadline_scope",
     "remaining",
 ]

@@ -14,6 +14,7 @@ import inspect
 import sys
 from asyncio import _get_running_loop as running_loop  # which does not raise where none runs
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncContextDecorator
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NATIVE",
+    "context_factory",
     "job_function",
     "key",
     "label",
@@ -194,6 +196,18 @@ def provider(name: str, value: Any, method: str) -> Any:
     return value
 
 
+def context_factory(name: str, value: Any) -> Any:
+    """Return `value` if it may return an async context manager when it is called."""
+    rule = f"{name} must be a function that returns an async context manager (one with @asynccontextmanager, for instance)"
+    if not callable(value) or _is(value, AsyncContextDecorator):  # which can be called too, with a function
+        hint = ": pass what makes it, since each worker has one of its own" if _answers(_is_context, value) else ""
+        raise TypeError(f"{rule}, got {shown(value)} ({type_name(value)}){hint}")
+    inner = innermost(value)
+    if type(inner) is FunctionType and inner.__code__.co_flags & (NATIVE | _GENERATOR) and value is inner:
+        raise TypeError(f"{rule}, got {shown(value)}, which lacks that decorator")
+    return value
+
+
 def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
     """Return `value` if it is one of these words."""
     if type(value) is not str or value not in allowed:
@@ -274,6 +288,10 @@ def _number(value: Any) -> int | float | None:
 def _is(value: object, kind: type) -> bool:
     """Say whether a value is an instance: of a mock, which says so itself, and of a proxy that raises when it is asked."""
     return _answers(lambda thing: isinstance(thing, kind), value)
+
+
+def _is_context(value: Any) -> bool:
+    return hasattr(type(value), "__aenter__")
 
 
 def _answers(question: Callable[[Any], bool], value: object) -> bool:

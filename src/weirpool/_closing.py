@@ -136,6 +136,8 @@ class Closing:
                 self._halfway()
             self._give_up_at = min(self._give_up_at, now + timeout)
             self._alarm(self._give_up_at, self._give_up)
+        elif self._ledger.pool is PoolState.NEW:
+            self._alarm(now + timeout, self._give_up)
 
     def escalate(self) -> None:
         """Cancel what is queued and what runs, now; give it the grace, and then give up on it."""
@@ -146,6 +148,10 @@ class Closing:
             return
         if self._ledger.unfinished == 0:
             self._crew.supervisor.hurry()
+            if self._give_up_at == math.inf:
+                self._timer_at = math.inf
+                self._give_up_at = self._loop.time() + self._grace
+                self._alarm(self._give_up_at, self._give_up)
             return
         self.move(PoolState.CANCELLING)
         if self._ledger.unfinished == 0:  # an observer has just cancelled the last of them
@@ -158,6 +164,7 @@ class Closing:
         self._give_up_at = self._cancelled_at + self._grace
         self._alarm(self._cancelled_at + self._grace / 2, self._halfway)
         self._crew.cancel_all("shutdown")
+        self._crew.supervisor.hand_in()
 
     def supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
         """Finish closing, now that no task is left; or close, if the supervisor ended for another reason."""
@@ -200,10 +207,24 @@ class Closing:
         late = max(0.0, self._loop.time() - self._timer_at)
         self._timer_at = math.inf
         self._give_up_at += late
+        if not self._ledger.unfinished:  # what is left are the contexts of workers
+            self._crew.supervisor.hurry()
         self._alarm(self._give_up_at, self._give_up)
 
     def _give_up(self) -> None:
         self._crew.abandon_all()
+        self._give_up_workers(_LOOKS)
+
+    def _give_up_workers(self, looks: int) -> None:
+        """Give up on the contexts of workers, too; those of abandoned jobs can't be left before: they get a few turns."""
+        supervisor = self._crew.supervisor
+        if not supervisor.alone:
+            if looks == _LOOKS:
+                supervisor.hurry()
+            if looks:
+                self._loop.call_soon(self._give_up_workers, looks - 1, context=Context())
+            else:
+                supervisor.give_up()
 
     def _finish(self) -> None:
         """Close, now that nothing is queued and nothing runs.
@@ -212,7 +233,9 @@ class Closing:
         end that could be waited for.
         """
         self._crew.supervisor.stop()
-        if self.report is None and (self._crew.supervisor.gone or (self._crew.strays and not self._ledger.unfinished)):
+        supervisor = self._crew.supervisor
+        hopeless = self._crew.strays and not self._ledger.unfinished and supervisor.alone
+        if self.report is None and (supervisor.gone or hopeless):
             self._close()
 
     def _close(self) -> None:

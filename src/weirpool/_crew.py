@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ._queue import JobQueue
     from ._settings import Settings
     from ._telemetry import Telemetry
+    from ._worker import Worker
 
 __all__ = ["Crew"]
 
@@ -136,6 +137,8 @@ class Crew:
             if self._observers is not None:
                 self._observers.pool_resized(was, places, reason)
             self._say_resized(was, reason)
+            if self.supervisor.workers is not None:
+                self.supervisor.workers.trim()
             if more or self._back:
                 self.place_freed()
             elif self._awaited:
@@ -190,6 +193,10 @@ class Crew:
     def ahead_of(self, job: Job) -> list[Job]:
         """Return the jobs of which one has to end for a job that does not run to start, as they have the same key."""
         return self._queue.ahead_of(job)
+
+    def worker_of(self, run: Run) -> Worker | None:
+        """Return the worker of a job that runs, if the pool's workers have contexts."""
+        return None if self.supervisor.workers is None else self.supervisor.workers.held_by(run)
 
     @property
     def busy(self) -> int:
@@ -554,6 +561,8 @@ class Crew:
         if self._ledger.strays >= self.steering.most_strays:
             self.limit = 0  # before its place goes to the next
             self.careful = True
+        if self.supervisor.workers is not None:
+            self.supervisor.workers.lost(run)
         self.settle(job, ABANDONED, outcome)
         with suppress(Exception):  # whatever a logging handler does, the pool has to go on
             context.run(  # so that logging filters find the job's own request and trace

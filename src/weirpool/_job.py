@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ._lifecycle import JobState, Ledger
     from ._run import Run
     from ._ticket import Ticket
+    from ._worker import Worker
 
 __all__ = ["Job", "JobOwner", "Outcome"]
 
@@ -40,6 +41,10 @@ class JobOwner(Protocol):
 
     def ahead_of(self, job: Job) -> list[Job]:
         """Return the jobs of which one has to end for a job that does not run to start, as they have the same key."""
+        ...
+
+    def worker_of(self, run: Run) -> Worker | None:
+        """Return the worker of a job that runs, if the pool's workers have contexts."""
         ...
 
     def cancel(self, job: Job, reason: Literal["cancel", "shutdown"]) -> None:

@@ -13,6 +13,7 @@ from anyio.abc import AsyncResource
 
 from . import _checks
 from ._admission import Admission
+from ._around import Around
 from ._checks import running_loop
 from ._closing import Closing
 from ._crew import Crew
@@ -31,6 +32,7 @@ from ._ticket import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
     from opentelemetry.metrics import MeterProvider
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from ._telemetry import Telemetry
     from ._ticket import Key
     from ._window import Window
+    from ._workers import Workers
     from .policies import OverloadPolicy, Retry, ScalingPolicy
 
 __all__ = ["WorkerPool"]
@@ -105,6 +108,10 @@ class WorkerPool(AsyncResource):
         max_lending: how many jobs may wait for this pool from inside at once, at most. Each lends its place meanwhile.
         max_strays: how many abandoned jobs may still run, at most. While there are more, no job is started, and submissions
             are refused. None: as many as `max_workers`.
+        worker_context: what each worker has of its own, a connection for instance: a function that returns an async context
+            manager. It is entered when a worker starts (`min_workers` of them before the pool is open), and left when that
+            retires; jobs get at what it returned by `current_worker().resource`. It is left and made anew when it breaks: a
+            job says so (`current_worker().discard()`), a job is abandoned, or it comes to an end by itself.
         name: what the pool is called in errors, logs and reports.
         observers: whom to tell what happens; see `weirpool.events`.
         meter_provider: of OpenTelemetry, for the pool's metrics; None: the one that the application has set when the pool is
@@ -121,6 +128,7 @@ class WorkerPool(AsyncResource):
     """
 
     _telemetry: Telemetry | None = None
+    _workers: Workers | None = None
     _by_run = False  # whether what is being submitted is awaited by `run`, and who traces wants to know
 
     def __init__(
@@ -139,6 +147,7 @@ class WorkerPool(AsyncResource):
         aging: float = 10.0,
         max_lending: int = 10_000,
         max_strays: int | None = None,
+        worker_context: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
         name: str = "pool",
         observers: Sequence[Observer] = (),
         meter_provider: MeterProvider | None = None,
@@ -160,6 +169,7 @@ class WorkerPool(AsyncResource):
             aging=aging,
             max_lending=max_lending,
             max_strays=max_strays,
+            worker_context=worker_context,
             name=name,
             observers=observers,
             meter_provider=meter_provider,
@@ -188,6 +198,7 @@ class WorkerPool(AsyncResource):
         """Open the pool on the running event loop.
 
         Raises:
+            BaseException: whatever entering a `worker_context` has raised; the pool is closed then, and nothing left behind.
             RuntimeError: it has been entered or closed before.
         """
         ledger = self._ledger
@@ -208,6 +219,8 @@ class WorkerPool(AsyncResource):
         if settings.scaling is not None and window is not None:
             self._scaler = _scaler(settings, self._crew, self._admission, queue, ledger, window, loop)
             self._closing.on_closed = self._scaler.stop
+        if settings.worker_context is not None:
+            self._workers = self._crew.supervisor.workers = _workers(settings, settings.worker_context, self._crew)
         closing = self._closing
         try:
             ready = self._crew.supervisor.open(closing.open, closing.escalate, closing.supervisor_ended)
@@ -222,6 +235,12 @@ class WorkerPool(AsyncResource):
             raise
         if closing.begun:
             await closing.wait()
+            error, self._crew.supervisor.error = self._crew.supervisor.error, None
+            try:
+                if error is not None:
+                    raise error
+            finally:
+                del error  # whose traceback has this frame
             raise RuntimeError(f"{self!r} was closed, or its own task cancelled, before it was open")
         return self
 
@@ -713,7 +732,7 @@ class WorkerPool(AsyncResource):
         if around is not None:
             deadline = inherited(around, deadline, self._loop)
         job = Job()
-        job.fn = fn
+        job.fn = fn if self._workers is None else Around.of(fn, self._workers.run)
         job.args = args
         job.context = copy_context()
         job.timeout = timeout
@@ -771,12 +790,22 @@ def _overload(pool: str, policy: OverloadPolicy, loop: asyncio.AbstractEventLoop
 
 
 def _retry(job: Job, policy: Any, crew: Crew) -> None:
-    from ._retry import Retrying  # noqa: PLC0415
+    from ._retry import retrying  # noqa: PLC0415
     from .policies.retry import Retry  # noqa: PLC0415
 
     if not isinstance(policy, Retry):
         raise TypeError(f"retry must be a weirpool.policies.Retry, got {_checks.shown(policy)}")
-    job.fn = Retrying.of(job.fn, policy, crew)
+    job.fn = retrying(job.fn, policy, crew)
+
+
+def _workers(settings: Settings, factory: Callable[[], AbstractAsyncContextManager[Any]], crew: Crew) -> Workers:
+    from ._workers import Workers  # noqa: PLC0415
+
+    def gone() -> None:
+        if crew.on_idle is not None:
+            crew.on_idle()
+
+    return Workers(settings, factory, places=lambda: crew.places, told=crew.supervisor.told, on_gone=gone)
 
 
 def _scaler(

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ._around import Around
 from ._deadline import remaining
 from ._lending import Lent
 from ._run import current_run
@@ -18,31 +19,17 @@ if TYPE_CHECKING:
     from ._run import Run
     from .policies.retry import Retry
 
-__all__ = ["Retrying"]
+__all__ = ["retrying"]
 
 _ALWAYS = 3
 
 
-class Retrying(partial[Any]):
-    """A job's function that is tried again as a policy says; a partial, so that the job is called as its function is."""
-
-    crew: Crew
-    policy: Retry
-
-    @classmethod
-    def of(cls, fn: Any, policy: Retry, crew: Crew) -> Retrying:
-        """Wrap a job's function."""
-        self = cls(fn)
-        self.crew = crew
-        self.policy = policy
-        return self
-
-    def __call__(self, /, *args: Any) -> Any:
-        """Return what runs the job. Where its function is a partial, that has been taken apart, and its arguments are here."""
-        return _attempts(self.func, (*self.args, *args), self.keywords, self.policy, self.crew)
+def retrying(fn: Any, policy: Retry, crew: Crew) -> Around:
+    """Wrap a job's function, so that it is tried again as a policy says."""
+    return Around.of(fn, partial(_attempts, policy, crew))
 
 
-async def _attempts(fn: Any, args: tuple[Any, ...], keywords: dict[str, Any], policy: Retry, crew: Crew) -> Any:
+async def _attempts(policy: Retry, crew: Crew, fn: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     strategy = policy.retrying()
     run = current_run()
     assert run is not None
@@ -70,9 +57,9 @@ async def _attempts(fn: Any, args: tuple[Any, ...], keywords: dict[str, Any], po
             raise
 
     records: list[Any] = []
-    retrying = strategy.copy(sleep=partial(_pause, run, crew), stop=stop, before=records.append, reraise=True)
+    attempts = strategy.copy(sleep=partial(_pause, run, crew), stop=stop, before=records.append, reraise=True)
     try:
-        return await retrying(attempt)
+        return await attempts(attempt)
     except BaseException as error:
         if error is not last:
             raise
@@ -84,7 +71,7 @@ async def _attempts(fn: Any, args: tuple[Any, ...], keywords: dict[str, Any], po
         for record in records:
             record.outcome = None
         records.clear()
-        retrying.iter_state.reset()
+        attempts.iter_state.reset()
 
 
 async def _pause(run: Run, crew: Crew, seconds: float) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from . import _checks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
@@ -40,6 +41,7 @@ class Settings:
     aging: float
     max_lending: int
     max_strays: int
+    worker_context: Callable[[], AbstractAsyncContextManager[Any]] | None
     name: str
     observers: tuple[Observer, ...]
     meter_provider: MeterProvider | None
@@ -64,6 +66,7 @@ class Settings:
         aging: float,
         max_lending: int,
         max_strays: int | None,
+        worker_context: Callable[[], AbstractAsyncContextManager[Any]] | None,
         name: str,
         observers: Sequence[Observer],
         meter_provider: MeterProvider | None,
@@ -116,6 +119,7 @@ class Settings:
             aging=_checks.seconds("aging", aging),
             max_lending=_checks.whole("max_lending", max_lending, "jobs that lend their places", 0, _MOST_WORKERS),
             max_strays=max_workers if max_strays is None else max_strays,
+            worker_context=None if worker_context is None else _checks.context_factory("worker_context", worker_context),
             name=_checks.label("name", name),
             observers=() if type(observers) is tuple and not observers else _observers(observers),
             meter_provider=_checks.provider("meter_provider", meter_provider, "get_meter"),

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ._group import JobGroup
 from ._logs import fields
@@ -17,9 +17,57 @@ from ._logs import fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._run import Run
+    from ._worker import Worker
+
 __all__ = ["Supervisor", "cancel"]
 
 _log = logging.getLogger("weirpool.job")
+
+
+class Residents(Protocol):
+    """The workers that have contexts, each in a task of its own; see `_workers.Workers`."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether all have gone, once all are to."""
+        ...
+
+    async def open(self) -> None:
+        """Start as many as there are to be before the pool is open."""
+        ...
+
+    async def wait_gone(self) -> None:
+        """Wait until all have gone."""
+        ...
+
+    def hand_in(self) -> None:
+        """Retire those that no job has, from now on."""
+        ...
+
+    def leave(self) -> None:
+        """Retire all."""
+        ...
+
+    def hurry(self) -> None:
+        """Cancel those that are being left or entered."""
+        ...
+
+    def give_up(self) -> None:
+        """Wait no more for those that ignore their cancellation."""
+        ...
+
+    def trim(self) -> None:
+        """Retire those for which there is no place."""
+        ...
+
+    def lost(self, run: Run) -> None:
+        """Retire that of a job that is abandoned."""
+        ...
+
+    def held_by(self, run: Run) -> Worker | None:
+        """Return that of a job that runs."""
+        ...
 
 
 class Supervisor:
@@ -31,14 +79,18 @@ class Supervisor:
 
     Attributes:
         group: the task group.
+        workers: those that have a context; None: a pool's workers have none.
+        error: why the pool could not be opened.
     """
 
-    __slots__ = ("_loop", "_name", "_stopping", "_task", "group")
+    __slots__ = ("_loop", "_name", "_stopping", "_task", "error", "group", "workers")
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._name = name
         self._loop = loop
         self.group = JobGroup()
+        self.workers: Residents | None = None
+        self.error: BaseException | None = None
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._task: asyncio.Task[None] | None = None
 
@@ -83,12 +135,19 @@ class Supervisor:
     async def _supervise(self, on_open: Callable[[], None], on_cancel: Callable[[], None]) -> None:
         try:
             async with self.group:
-                on_open()
                 try:
+                    if self.workers is not None:
+                        await self.workers.open()
+                    on_open()
                     await self._stopping
                 except asyncio.CancelledError:
                     # Passed on to the group, it would cancel every job again, in the midst of its cleanup.
                     on_cancel()
+                except BaseException as error:
+                    self.error = error
+                    self.stop()
+            if self.workers is not None:
+                await self.workers.wait_gone()
         except asyncio.CancelledError:
             return  # cancelled twice: this is the outermost frame of the pool's own task, there is nobody to pass it on to
 
@@ -97,9 +156,16 @@ class Supervisor:
         """Whether the supervisor has ended: no task of the pool is left."""
         return self._task is None or self._task.done()
 
+    @property
+    def alone(self) -> bool:
+        """Whether no worker's context is left, and so nothing but the tasks of jobs."""
+        return self.workers is None or self.workers.gone
+
     def stop(self) -> None:
         """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
         _release(self._stopping)
+        if self.workers is not None:
+            self.workers.leave()
 
     def hurry(self) -> None:
         """Cancel the tasks that are left although their jobs have ended: what a task factory has put around these goes on.
@@ -108,6 +174,18 @@ class Supervisor:
         """
         for task in tuple(self.group.members):
             cancel(task)
+        if self.workers is not None:
+            self.workers.hurry()
+
+    def hand_in(self) -> None:
+        """Let the workers go that no job has: no more are going to be started."""
+        if self.workers is not None:
+            self.workers.hand_in()
+
+    def give_up(self) -> None:
+        """Wait no more for the contexts of workers, all of which have been cancelled."""
+        if self.workers is not None:
+            self.workers.give_up()
 
     def told(self, task: asyncio.Task[None]) -> bool:
         """Say whether the end of `asyncio.run`, which cancels every task there is, has cancelled a job's: once is enough.

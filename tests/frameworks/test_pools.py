@@ -317,7 +317,7 @@ async def test_a_function_that_returns_no_pool_is_refused_before_any_is_open() -
 
 async def test_a_pool_that_there_is_not_is_refused_with_the_names_of_those_that_there_are() -> None:
     opened = Pools(pool, mail=pool).open()
-    for name in ("mial", 3):
+    for name in ("post", 3):
         with pytest.raises(ValueError, match=r"pool that Pools\(\) was given \('default', 'mail'\), got "):
             opened.pool(name)  # type: ignore[arg-type]
 

@@ -57,10 +57,10 @@ async def test_an_endpoint_that_asks_for_a_pool_that_there_is_not_keeps_the_appl
     from fastapi import APIRouter, Depends
     from fastapi import FastAPI as App
 
-    def nested(pool: Annotated[WorkerPool, Depends(ours.pool_named("mial"))]) -> None:
+    def nested(pool: Annotated[WorkerPool, Depends(ours.pool_named("post"))]) -> None:
         pytest.fail("it has started")
 
-    nested.__annotations__ = {"pool": Annotated[WorkerPool, Depends(ours.pool_named("mial"))]}
+    nested.__annotations__ = {"pool": Annotated[WorkerPool, Depends(ours.pool_named("post"))]}
     router = APIRouter(dependencies=[Depends(nested)])
     router.get("/a")(lambda: None)
     app = App()
@@ -69,7 +69,7 @@ async def test_an_endpoint_that_asks_for_a_pool_that_there_is_not_keeps_the_appl
     with pytest.raises(StartFailedError) as caught:
         async with served(app):
             pytest.fail("it has started")
-    assert "given ('default', 'mail'), got 'mial'" in str(caught.value.__cause__)
+    assert "given ('default', 'mail'), got 'post'" in str(caught.value.__cause__)
 
 
 async def test_the_prestop_hook_makes_the_application_leave() -> None:

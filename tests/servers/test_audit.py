@@ -144,7 +144,7 @@ async def test_a_service_that_forgets_a_job_is_found_out(tmp_path: Path) -> None
 @pytest.mark.realtime
 async def test_a_pool_without_time_to_close_is_found_out(tmp_path: Path) -> None:
     """Its account adds up, as it names what it has cancelled; but it did not deliver what was accepted."""
-    async with running("uvicorn", Options(str(tmp_path), shutdown=0.0, grace=0.0), "starlette") as run:
+    async with running("uvicorn", Options(str(tmp_path), seconds=0.4, shutdown=0.0, grace=0.0), "starlette") as run:
         await run.load()
         await run.end(bound=5)
     assert run.offences() == []

@@ -7,18 +7,32 @@ import math
 import random
 from asyncio import _get_running_loop as running_loop  # which does not raise where none runs
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded, deadline_scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from uuid import UUID
 
     from weirpool import WorkerPool
+    from weirpool.policies import Retry
 
-__all__ = ["Answer", "accepted", "answer_to", "problem"]
+__all__ = ["Answer", "SubmitOptions", "accepted", "answer_to", "problem"]
 
 PROBLEM = "application/problem+json"
+
+
+class SubmitOptions(TypedDict, total=False):
+    """The options of `WorkerPool.submit_nowait`, which says what they are."""
+
+    timeout: float | None
+    deadline: float | None
+    name: str | None
+    priority: int
+    key: str | int | bytes | UUID | tuple[object, ...] | None
+    coalesce: bool
+    retry: Retry | None
 
 
 class Answer(NamedTuple):
@@ -73,7 +87,9 @@ def problem(status: int, reason: str, detail: str, *, retry_after: int | None = 
     return Answer(status, headers, json.dumps(said).encode(), closes)
 
 
-def accepted(pool: WorkerPool, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], options: Any) -> dict[str, Any]:
+def accepted(
+    pool: WorkerPool, fn: Callable[..., Awaitable[Any]], args: tuple[Any, ...], options: SubmitOptions
+) -> dict[str, Any]:
     """Submit a job that outlives its request, and return what is answered with status 202."""
     if running_loop() is None:
         raise RuntimeError(

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from weirpool import PoolError
 
-from ._http import accepted, answer_to
+from ._http import SubmitOptions, accepted, answer_to
 from ._pools import DEFAULT, TWICE, OpenPools, Pools, checked_pools, of_app
 from ._requests import BadDeadlineError, RequestTime
 
@@ -103,7 +103,9 @@ def pool_of(request: web.Request, name: str = DEFAULT) -> WorkerPool:
     return pools_of(request).pool(name)
 
 
-def background(pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Any) -> web.Response:
+def background(
+    pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Unpack[SubmitOptions]
+) -> web.Response:
     """Submit a job that outlives its request, and return the answer: 202, with the job's number and its pool's name.
 
     When the pool is full, `PoolOverloaded` is raised instead, and the client told to try again; the request's deadline is

@@ -22,7 +22,7 @@ from django.http import HttpResponse, JsonResponse
 
 from weirpool import PoolError
 
-from ._http import accepted, answer_to
+from ._http import SubmitOptions, accepted, answer_to
 from ._requests import RequestTime
 from .asgi import install as _install
 from .asgi import pool_of, pools_of
@@ -90,7 +90,9 @@ class PoolErrors:
         return None if answer is None else HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
 
-def background(pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Any) -> JsonResponse:
+def background(
+    pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Unpack[SubmitOptions]
+) -> JsonResponse:
     """Submit a job that outlives its request, and return the answer: 202, with the job's number and its pool's name.
 
     When the pool is full, `PoolOverloaded` is raised instead, and the client told to try again; the request's deadline is

@@ -23,7 +23,7 @@ from litestar.plugins import InitPlugin
 
 from weirpool import PoolError, WorkerPool
 
-from ._http import accepted, answer_to
+from ._http import SubmitOptions, accepted, answer_to
 from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
 from ._requests import ASGIOptions, serving
 
@@ -112,7 +112,7 @@ def pool_of(app: Litestar, name: str = DEFAULT) -> WorkerPool:
 
 
 def background(
-    pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Any
+    pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Unpack[SubmitOptions]
 ) -> Response[dict[str, Any]]:
     """Submit a job that outlives its request, and return the answer: 202, with the job's number and its pool's name.
 

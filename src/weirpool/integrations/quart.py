@@ -13,13 +13,13 @@ async def send(to):
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVarTuple
 
 from quart import Response, current_app, request
 
 from weirpool import PoolError
 
-from ._http import accepted, answer_to
+from ._http import SubmitOptions, accepted, answer_to
 from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
 from ._requests import RequestTime, ServingRequests
 
@@ -90,7 +90,9 @@ def current_pool(name: str = DEFAULT) -> WorkerPool:
     return current_pools().pool(name)
 
 
-def background(pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Any) -> Response:
+def background(
+    pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Unpack[SubmitOptions]
+) -> Response:
     """Submit a job that outlives its request, and return the answer: 202, with the job's number and its pool's name.
 
     When the pool is full, `PoolOverloaded` is raised instead, and the client told to try again; the request's deadline is

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from weirpool import PoolError
 
 from ._asgi import WithPools
-from ._http import accepted, answer_to
+from ._http import SubmitOptions, accepted, answer_to
 from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
 from ._requests import ASGIOptions, serving
 
@@ -76,7 +76,9 @@ def pool_of(request: HTTPConnection, name: str = DEFAULT) -> WorkerPool:
     return pools_of(request).pool(name)
 
 
-def background(pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Any) -> JSONResponse:
+def background(
+    pool: WorkerPool, fn: Callable[[*Ts], Awaitable[object]], /, *args: *Ts, **options: Unpack[SubmitOptions]
+) -> JSONResponse:
     """Submit a job that outlives its request, and return the answer: 202, with the job's number and its pool's name.
 
     What Starlette's `BackgroundTask` does without a bound. When the pool is full, `PoolOverloaded` is raised instead, and the
