@@ -32,7 +32,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _executor  _from_thread         the pool as an Executor of concurrent.futures, and as other threads see it
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
-    integrations                    public: the status page
+    integrations                    public: web frameworks, and the status page
     standalone                      public: run and serve, for processes that are nothing but a worker
     cli  demo  top                  the command line
 """

@@ -593,6 +593,11 @@ class WorkerPool(AsyncResource):
         return self._name
 
     @property
+    def shutdown_timeout(self) -> float:
+        """How long closing takes at most, in seconds."""
+        return self._settings.shutdown_timeout
+
+    @property
     def state(self) -> PoolState:
         """Where the pool is in its life."""
         return self._ledger.pool

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from weirpool import WorkerPool
 
+from .._pools import OpenPools, Pools
 from ._controls import ACTIONS, LONGEST_BODY, Refused, act, check_origin
 from ._numbers import brief, numbers, readiness
 
@@ -64,6 +65,7 @@ class StatusPage:
 
     Args:
         pools: what to show: a pool, several, or a function that returns them, called each time, for pools that are made later.
+            Or the `Pools` of an application: whichever of them are open, and `/ready` is 503 from when it is about to stop.
         controls: whether the page has buttons to pause, resume and resize a pool and to cancel a job.
         interval: how often the page is told of changes, in seconds.
 
@@ -74,7 +76,7 @@ class StatusPage:
 
     def __init__(
         self,
-        pools: WorkerPool | Iterable[WorkerPool] | Callable[[], Iterable[WorkerPool]],
+        pools: WorkerPool | Pools | Iterable[WorkerPool] | Callable[[], Iterable[WorkerPool]],
         *,
         controls: bool = False,
         interval: float = 1.0,
@@ -86,6 +88,7 @@ class StatusPage:
         if not 0.05 <= interval <= 60:
             raise ValueError(f"interval must be from 0.05 to 60 seconds, got {interval!r:.80}")
         self._pools = _returning(pools)
+        self._ready = pools if isinstance(pools, (Pools, OpenPools)) else None
         self._controls = controls
         self._interval = float(interval)
         self._html, self._policy = _document(controls=controls)
@@ -116,6 +119,8 @@ class StatusPage:
             return _said(200, {"live": True})
         if name == "ready":
             ready, states = readiness(self._pools())
+            if self._ready is not None:
+                ready = self._ready.ready
             return _said(200 if ready else 503, {"ready": ready, "pools": states})
         if "format=json" in query.split("&") or _prefers_json(headers.get("accept", "")):
             return _Answer(200, _JSON, _dumped(self._now()[0]), {"vary": "accept"})
@@ -256,6 +261,8 @@ class StatusPage:
 def _returning(pools: Any) -> Callable[[], tuple[WorkerPool, ...]]:
     if callable(pools) and not isinstance(pools, WorkerPool):
         return lambda: _checked(pools())
+    if isinstance(pools, Pools):
+        return lambda: tuple(pools)
     kept = _checked(pools)
     return lambda: kept
 
