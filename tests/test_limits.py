@@ -137,6 +137,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "aging": 10.0,
         "max_lending": 10_000,
         "max_strays": None,
+        "worker_context": None,
         "name": "pool",
         "observers": (),
         "meter_provider": None,

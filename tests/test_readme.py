@@ -67,8 +67,8 @@ def test_the_first_two_shell_blocks_are_one_line_each_for_the_demo_and_for_the_t
 def test_the_fastapi_example_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
     code = next(block for block in blocks("python") if "FastAPI(" in block)
     with served(code, UVICORN, tmp_path) as port:
-        assert post(port, "/mail/ada") == (202, {"job": 1})
-        assert post(port, "/mail/bob") == (202, {"job": 2})
+        assert post(port, "/mail/ada") == (202, {"job": 1, "pool": "pool"})
+        assert post(port, "/mail/bob") == (202, {"job": 2, "pool": "pool"})
 
 
 @pytest.mark.realtime
@@ -93,6 +93,18 @@ def test_the_aiohttp_example_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
         assert post(port, "/mail/ada") == (200, {"receipt": "sent to ada"})
 
 
+@pytest.mark.realtime
+def test_the_standalone_worker_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if "weirpool.serve" in block)
+    (tmp_path / "worker.py").write_text(code.replace("...  # start", "print('open', flush=True)  # start"))
+    with subprocess.Popen([sys.executable, "worker.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "open\n"
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(10) == 0
+
+
+@pytest.mark.realtime
 async def test_the_interface_works_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
     code = next(block for block in blocks("python") if "print(pool.report)" in block)
 
@@ -100,10 +112,10 @@ async def test_the_interface_works_as_shown(capsys: pytest.CaptureFixture[str]) 
         return f"delivered {event}"
 
     scope: dict[str, object] = {}
-    exec(f"from weirpool import WorkerPool\nasync def main(deliver, event):\n{textwrap.indent(code, '    ')}", scope)
+    exec(f"from weirpool import WorkerPool, in_thread\nasync def main(deliver, event, resize):\n{textwrap.indent(code, '    ')}", scope)
     main = scope["main"]
     assert callable(main)
-    await main(deliver, "one")
+    await main(deliver, "one", str.upper)
     await asyncio.sleep(0)
     assert "accepted" in capsys.readouterr().out
 

@@ -22,10 +22,10 @@ class Worker:
     __slots__ = ("discarded", "jobs", "number", "resource")
 
     def __init__(self, number: int) -> None:
-        self.number = number
+        self.number: int = number
         self.resource: Any = None
-        self.jobs = 0
-        self.discarded = False
+        self.jobs: int = 0
+        self.discarded: bool = False
 
     def discard(self) -> None:
         """Have the worker replaced when the job that calls this has ended: its context is left, and another one entered.
