@@ -112,7 +112,8 @@ async def test_the_interface_works_as_shown(capsys: pytest.CaptureFixture[str]) 
         return f"delivered {event}"
 
     scope: dict[str, object] = {}
-    exec(f"from weirpool import WorkerPool, in_thread\nasync def main(deliver, event, resize):\n{textwrap.indent(code, '    ')}", scope)
+    head = "from weirpool import WorkerPool, in_thread\nasync def main(deliver, event, resize):\n"
+    exec(head + textwrap.indent(code, "    "), scope)
     main = scope["main"]
     assert callable(main)
     await main(deliver, "one", str.upper)
