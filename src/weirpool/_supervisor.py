@@ -197,8 +197,8 @@ class Supervisor:
 
     def give_up(self) -> None:
         """Wait no more for the contexts of workers, all of which have been cancelled."""
-        if self.workers is not None:
-            self.workers.give_up()
+        assert self.workers is not None
+        self.workers.give_up()
 
     def told(self, task: asyncio.Task[None]) -> bool:
         """Say whether the end of `asyncio.run`, which cancels every task there is, has cancelled a job's: once is enough.
