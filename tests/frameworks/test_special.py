@@ -12,10 +12,13 @@ import pytest
 from tests.frameworks.apps import Aiohttp, Django, FastAPI, Litestar, Quart, Starlette, Work
 from tests.frameworks.client import StartFailedError, served
 from tests.support import echo
-from weirpool import PoolClosed, WorkerPool
+from weirpool import PoolClosed, PoolError, WorkerPool
 from weirpool.integrations import Pools
 
 pytestmark = pytest.mark.realtime
+
+
+Pool = int  # of this module, as another might have one of asyncpg: what Litestar's handlers in here mean by it
 
 
 def one() -> Pools:
@@ -184,6 +187,24 @@ def test_two_plugins_are_refused() -> None:
 
     with pytest.raises(RuntimeError, match="PoolsPlugin was given twice to one application"):
         App([], plugins=[PoolsPlugin(one()), PoolsPlugin(one())])
+
+
+@pytest.mark.filterwarnings("ignore:.*inferred style")  # which Litestar would have called otherwise
+def test_what_the_names_of_a_users_module_mean_is_the_users() -> None:
+    Litestar().available()
+    from litestar import Litestar as App
+    from litestar import get
+    from litestar.testing import TestClient
+
+    from weirpool.integrations.litestar import PoolsPlugin
+
+    @get("/")
+    async def handler(size: Pool) -> int:  # which is a string, as of all annotations here
+        return size
+
+    with TestClient(App([handler], plugins=[PoolsPlugin(one())])) as client:
+        assert client.get("/?size=3").json() == 3
+    App([], plugins=[PoolsPlugin(one())], signature_namespace={"Error": PoolError})
 
 
 async def test_litestars_application_has_the_pools_outside_of_handlers(work: Work) -> None:
