@@ -243,6 +243,83 @@ async def test_the_test_app_of_quart_opens_and_closes_the_pools(work: Work) -> N
             assert await response.get_json() == {"result": "job"}
 
 
+@pytest.mark.complains
+async def test_the_errors_of_pools_in_quarts_websockets_are_errors() -> None:
+    Quart().available()
+    from quart import Quart as App
+    from quart import got_websocket_exception
+    from quart.testing import WebsocketResponseError
+
+    from weirpool.integrations.quart import install
+
+    app, seen = App("websockets"), []
+
+    @app.websocket("/")
+    async def talk() -> None:
+        raise PoolClosed("a")
+
+    async def see(_: Any, exception: Exception) -> None:
+        seen.append(exception)
+
+    install(app, one())
+    with got_websocket_exception.connected_to(see, app):
+        async with app.test_app() as running:
+            with pytest.raises(WebsocketResponseError):
+                async with running.test_client().websocket("/") as socket:
+                    await socket.receive()
+    assert [type(error) for error in seen] == [PoolClosed]
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("shutdown", [False, True], ids=["no shutdown", "shutdown"])
+async def test_quart_starts_after_a_start_that_failed(shutdown: bool) -> None:
+    Quart().available()
+    from quart import Quart as App
+
+    from weirpool.integrations.quart import current_pool, install
+
+    for fails in ("before", "itself"):
+        made: list[WorkerPool] = []
+        app, failing = App("again"), [True]
+
+        @app.before_serving
+        async def before(fails: str = fails, failing: list[bool] = failing) -> None:
+            if fails == "before" and failing.pop():
+                raise ConnectionError("no")
+
+        def make(fails: str = fails, failing: list[bool] = failing, made: list[WorkerPool] = made) -> WorkerPool:
+            if fails == "itself" and failing.pop():
+                raise ConnectionError("no")
+            made.append(WorkerPool())
+            return made[-1]
+
+        install(app, Pools(make))
+        with pytest.raises(ConnectionError):
+            await app.startup()
+        if shutdown:
+            await app.shutdown()
+        failing[:] = [False, False]
+        await app.startup()
+        async with app.app_context():
+            assert [current_pool()] == made
+        await app.shutdown()
+
+
+async def test_quart_refuses_pools_once_it_has_started() -> None:
+    Quart().available()
+    from quart import Quart as App
+
+    from weirpool.integrations.quart import install
+
+    app = App("late")
+    async with app.test_app():
+        with pytest.raises(RuntimeError, match="before the application starts"):
+            install(app, one())
+    install(app, one())
+    async with app.test_app():
+        pass
+
+
 # Django -------------------------------------------------------------------------------------------------------------------
 
 
