@@ -165,6 +165,26 @@ async def test_installing_twice_or_too_late_is_refused(work: Work) -> None:
                 install(app, one())
 
 
+def test_tests_of_an_application_may_replace_its_pools() -> None:
+    ours = fastapi()
+    from fastapi import Depends
+    from fastapi import FastAPI as App
+    from starlette.testclient import TestClient
+
+    app = App()
+
+    async def endpoint(pool: Any, mail: Any) -> Any:
+        return [pool, mail]
+
+    endpoint.__annotations__ = {"pool": ours.Pool, "mail": Annotated[WorkerPool, Depends(ours.pool_named("mail"))]}
+    app.get("/", response_model=None)(endpoint)
+    ours.install(app, Pools(WorkerPool, mail=WorkerPool))
+    app.dependency_overrides[ours.pool_named()] = lambda: "another"
+    app.dependency_overrides[ours.pool_named("mail")] = lambda: "other mail"
+    with TestClient(app) as client:
+        assert client.get("/").json() == ["another", "other mail"]
+
+
 # Litestar -----------------------------------------------------------------------------------------------------------------
 
 
