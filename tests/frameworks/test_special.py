@@ -378,6 +378,27 @@ async def test_the_subapplications_of_aiohttp_have_its_pools(work: Work) -> None
             install(other, one())
 
 
+async def test_what_feeds_a_pool_of_aiohttp_has_the_application_only() -> None:
+    Aiohttp().available()
+    from aiohttp import web
+
+    from weirpool.integrations.aiohttp import install, pool_of
+
+    app, pools, fed = web.Application(), one(), []
+
+    async def feed(app: web.Application) -> Any:
+        fed.append(await pool_of(app).run(echo, 1))
+        yield
+
+    with pytest.raises(RuntimeError, match=r"call install\(app, pools\)"):
+        pool_of(app)
+    install(app, pools)
+    app.cleanup_ctx.append(feed)
+    async with Aiohttp().served(app):
+        assert fed == [1]
+        assert [pool_of(app)] == list(pools)
+
+
 @pytest.mark.complains
 async def test_half_an_answer_of_aiohttp_is_not_followed_by_another() -> None:
     Aiohttp().available()
