@@ -108,6 +108,20 @@ async def test_after_the_answer_the_client_may_go(server: Server) -> None:
     assert len(server.sent) == 3
 
 
+async def test_a_file_that_the_server_sends_by_its_path_is_an_answer(server: Server) -> None:
+    done = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": __file__})
+        server.go()
+        await asyncio.sleep(0.1)
+        done.append(True)
+
+    await server.serve(app)
+    assert done == [True]
+
+
 async def test_who_swallows_the_cancellation_may_end_as_it_likes(server: Server) -> None:
     server.go()
 

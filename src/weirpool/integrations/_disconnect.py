@@ -74,6 +74,7 @@ class Watched:
 
     async def send(self, message: Message) -> None:
         """Send something to the client; after the end of the answer, the client may go."""
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        kind = message["type"]
+        if (kind == "http.response.body" and not message.get("more_body", False)) or kind == "http.response.pathsend":
             self._answered = True
         await self._send(message)
