@@ -112,8 +112,7 @@ class Closing:
 
     def fail(self) -> None:
         """Close the pool, as a worker of it has failed to start: others are left, and that has its bound as ever."""
-        if not self.begun:
-            self.begin(self._budget)
+        self.begin(self._budget)
 
     def close_intake(self) -> None:
         """Accept no more jobs, and turn away the submitters that wait."""
