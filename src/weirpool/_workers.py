@@ -214,7 +214,8 @@ class Workers:
     def hurry(self) -> None:
         """Cancel those that are being left or entered."""
         for task in tuple(self._tasks):
-            cancel(task)
+            if not self._told(task):  # once is enough
+                cancel(task)
 
     def give_up(self) -> None:
         """Wait no more for those that ignore their cancellation, and name them."""
@@ -290,6 +291,7 @@ class Workers:
             except asyncio.CancelledError:
                 if task is None or not self._told(task):
                     raise
+                task.uncancel()  # that was for the jobs; from here on, "told" means that it is being left in a hurry
 
     def _retire(self, post: _Post) -> None:
         if post.state is _State.READY:
