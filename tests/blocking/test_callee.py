@@ -210,9 +210,10 @@ def ended(monkeypatch: pytest.MonkeyPatch, tell: Any) -> int:
     talking = threading.Thread(target=talk)
     talking.start()
     there.detach()
-    with here, pytest.raises(Exit) as caught:
-        _callee.main()
-    talking.join()
+    with here:
+        with pytest.raises(Exit) as caught:
+            _callee.main()
+        talking.join()  # before it is closed, which `talk` looks at
     status: int = caught.value.args[0]
     caught.traceback[1].frame.f_locals["connection"].close()
     return status
