@@ -93,7 +93,8 @@ def interpreters(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def hold(file: str) -> str:
-    """Go on until there is a file: that can be told to an interpreter of its own, too."""
+    """Go on until there is a file: that can be told to an interpreter of its own, too. It says by another that it has begun."""
+    Path(f"{file}.begun").touch()
     while not Path(file).exists():
         time.sleep(0.001)
     return "late"
@@ -233,8 +234,9 @@ async def test_a_coroutine_that_is_closed_leaves_its_interpreter_to_its_thread(i
         await asyncio.sleep(0.001)
     frame: Any = waiting.cr_await.cr_frame  # type: ignore[attr-defined]
     interpreter: Interpreter = frame.f_locals["work"]
-    while not interpreter.where():
+    while not Path(f"{file}.begun").exists():
         await asyncio.sleep(0.001)
+    assert interpreter.where()
     assert not interpreter.fit
     interpreter.stop()
     interpreter.end()  # changes nothing: it runs
