@@ -93,7 +93,7 @@ def interpreters(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def hold(file: str) -> str:
-    """Go on until there is a file: that can be told to an interpreter of its own, too. It says by another that it has begun."""
+    """Go on until there is a file; say by another that it has begun: an interpreter of its own can do that, too."""
     Path(f"{file}.begun").touch()
     while not Path(file).exists():
         time.sleep(0.001)
