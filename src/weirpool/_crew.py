@@ -136,6 +136,14 @@ class Crew:
             with suppress(Exception):  # whatever becomes of it, the pool is closed
                 call(self)
 
+    def listen(self, listener: Listener | None) -> Listener | None:
+        """Tell another of what happens to jobs from now on; return who has been told so far.
+
+        Not to be called with None in the midst of whatever the crew is doing: it relies on there being somebody to tell.
+        """
+        before, self._observers = self._observers, listener
+        return before
+
     # How many places ---------------------------------------------------------------------------------------------------
 
     def resize(self, places: int, reason: str) -> None:
