@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from weirpool import (
     deadline_scope,
     remaining,
 )
+from weirpool.events import JobEnded, Observer
 from weirpool.testing import InlinePool
 
 if TYPE_CHECKING:
@@ -228,7 +230,7 @@ async def test_failures_that_are_reported_are_not_logged_and_those_of_a_group_th
     async with WorkerPool() as pool:
         for until in ("first_error", "all_ended"):
             with pytest.raises(ExceptionGroup):
-                async with pool.group(until=until) as group:  # type: ignore[arg-type]
+                async with pool.group(until=until) as group:
                     await group.submit(fail, ValueError("no"))
         async with pool.group(until="first_success") as group:
             await group.submit(fail, ValueError("no"))
@@ -274,13 +276,33 @@ async def test_a_block_whose_coroutine_is_closed_cancels_its_jobs_and_what_it_do
     assert when == "running" or "'fail#2' of pool 'pool' failed and nobody asked why" in caplog.text
 
 
+@pytest.mark.complains
+@pytest.mark.realtime
+def test_a_block_whose_coroutine_is_closed_where_no_loop_runs_leaves_its_jobs_to_the_pool() -> None:
+    async def user() -> None:
+        async with pool.group() as group:
+            await group.submit(sleep, FOREVER)
+            await asyncio.Event().wait()
+
+    async def begin() -> None:
+        await pool.__aenter__()
+        coroutine.send(None)
+
+    pool = WorkerPool()
+    coroutine = user()
+    with asyncio.Runner() as runner:
+        runner.run(begin())
+        coroutine.close()
+        assert runner.run(pool.aclose(timeout=0.01)).cancelled_running == 1
+
+
 # First success ----------------------------------------------------------------------------------------------------------
 
 
 async def test_the_first_success_cancels_the_rest_and_interrupts_the_block(clock: Clock) -> None:
     task = asyncio.current_task()
     assert task is not None
-    reached = False
+    reached: list[int] = []
     async with WorkerPool() as pool:
         clock.start()
         async with pool.group(until="first_success") as group:
@@ -290,7 +312,7 @@ async def test_the_first_success_cancels_the_rest_and_interrupts_the_block(clock
             with pytest.raises(asyncio.InvalidStateError, match="no job has succeeded"):
                 group.result()
             await asyncio.sleep(FOREVER)
-            reached = True
+            reached.append(1)
         assert not reached
         assert clock.shows(0.2)
         assert group.winner is handles[1]
@@ -464,7 +486,7 @@ async def test_the_time_of_a_group_bounds_each_of_its_jobs(how: str, clock: Cloc
         }[how]
         clock.start()
         with pytest.raises(ExceptionGroup) as caught:
-            async with pool.group(until="all_ended", **bounds) as group:  # type: ignore[arg-type]
+            async with pool.group(until="all_ended", **bounds) as group:
                 await group.submit(sleep, FOREVER)
                 queued = await group.submit(sleep, FOREVER)
                 await group.submit(sleep, FOREVER, deadline=await now() + 0.1)
@@ -570,15 +592,18 @@ async def test_an_error_in_a_group_of_a_job_is_the_jobs_and_a_job_that_is_cancel
         assert pool.stats().lending == 0
 
 
-@pytest.mark.parametrize("how", ["end", "as_completed", "late"])
+@pytest.mark.parametrize("how", ["end", "as_completed", "late", "late nowait", "late shared"])
 async def test_a_job_that_would_wait_for_ever_for_one_of_its_group_is_told_so(how: str) -> None:
     async def late(group: Group) -> None:
         await asyncio.sleep(0.01)
-        await group.submit(echo, 2, key="k")
+        if how == "late":
+            await group.submit(echo, 2, key="k")
+        else:
+            group.submit_nowait(echo, 2, key="k", coalesce=how == "late shared")
 
     async def parent() -> None:
         async with pool.group() as group:
-            if how == "late":
+            if "late" in how:
                 await group.submit(late, group)
             else:
                 await group.submit(echo, 1, key="k")
@@ -591,7 +616,7 @@ async def test_a_job_that_would_wait_for_ever_for_one_of_its_group_is_told_so(ho
         with pytest.raises(ExceptionGroup) as caught:
             await pool.run(parent, key="k")
         assert types(caught.value) == [RuntimeError]
-        assert "has the same key ('k')" in str(caught.value.exceptions[0])
+        assert ("waits for itself" if how == "late shared" else "has the same key ('k')") in str(caught.value.exceptions[0])
         assert balanced(pool)
         await pool.wait_idle()
 
@@ -650,6 +675,23 @@ async def test_where_too_many_lend_their_places_the_end_of_a_block_is_refused_an
         await lender
 
 
+@pytest.mark.realtime
+@pytest.mark.parametrize("how", ["end", "as_completed"])
+async def test_a_job_goes_on_whose_last_member_comes_to_its_end_in_the_moment_in_which_it_lends_its_place(how: str) -> None:
+    async def parent() -> None:
+        async with pool.group(until="all_ended") as group:
+            await group.submit(echo, 1, deadline=await now() + 0.01)
+            time.sleep(0.02)  # nobody has had the time to notice
+            if how == "as_completed":
+                assert [handle.state async for handle in group.as_completed()] == [JobState.TIMED_OUT]
+
+    async with WorkerPool(max_workers=1) as pool:
+        with pytest.raises(ExceptionGroup) as caught:
+            await pool.run(parent)
+        assert types(caught.value) == [JobTimeout]
+        assert pool.stats().lending == 0
+
+
 # Jobs that are shared ---------------------------------------------------------------------------------------------------
 
 
@@ -678,6 +720,23 @@ async def test_a_job_that_only_the_group_has_joined_is_cancelled_and_counts_once
             assert len([handle async for handle in group.as_completed()]) == 1
 
 
+async def test_an_observer_may_cancel_the_others_when_a_group_cancels_one() -> None:
+    class Cancels(Observer):
+        def job_ended(self, event: JobEnded, /) -> None:
+            for handle in handles:
+                handle.cancel()
+
+    handles: list[JobHandle[Any]] = []
+    async with WorkerPool(max_workers=1, observers=[Cancels()]) as pool:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with pool.group() as group:
+                hold = await group.submit(sleep, FOREVER)
+                handles.extend([await group.submit(echo, number) for number in range(3)])
+                raise LookupError
+        assert types(caught.value) == [LookupError]
+        assert {handle.state for handle in [hold, *handles]} == {JobState.CANCELLED}
+
+
 # With other pools -------------------------------------------------------------------------------------------------------
 
 
@@ -701,6 +760,22 @@ async def test_a_group_of_a_pool_whose_callers_run_what_it_has_no_room_for() -> 
         for number in range(3):
             await group.submit(sleep, 0.1, number)
         assert sorted([handle.result() async for handle in group.as_completed()]) == [0, 1, 2]
+
+
+async def test_a_job_that_its_caller_runs_ends_although_the_group_was_left_meanwhile() -> None:
+    async def outsider() -> None:
+        await group.submit(sleep, 0.1)
+
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, overload="caller_runs") as pool:
+        await pool.submit(gate)
+        async with pool.group() as group:
+            task = asyncio.create_task(outsider())
+            await turns()
+        with pytest.raises(RuntimeError, match="its block was left"):
+            await task
+        assert pool.stats().succeeded == 1
+        gate.open()
 
 
 # Nothing left -----------------------------------------------------------------------------------------------------------
@@ -770,7 +845,7 @@ async def test_what_is_submitted_before_or_after_the_block_is_refused() -> None:
             pass
         for submit in (group.submit, group.submit_nowait):
             with pytest.raises(RuntimeError, match="its block was left; submit inside of it, or to the pool"):
-                await submit(echo, 1)  # type: ignore[misc]
+                await submit(echo, 1)
         with pytest.raises(RuntimeError, match=r"was entered before: .* make a new one with pool\.group\(\)"):
             await group.__aenter__()
         with pytest.raises(RuntimeError, match="is not entered"):
@@ -841,7 +916,7 @@ async def test_a_block_that_is_left_in_another_task_is_refused_and_its_jobs_are_
         group = await pool.group().__aenter__()
         handle = await group.submit(sleep, FOREVER)
         with pytest.raises(RuntimeError, match="must be left in the task that entered it: its jobs were cancelled"):
-            await asyncio.create_task(group.__aexit__(None, None, None))  # type: ignore[arg-type]
+            await asyncio.create_task(group.__aexit__(None, None, None))
         await handle.wait()
         assert handle.state is JobState.CANCELLED
 

@@ -166,7 +166,7 @@ async def test_11_12_a_group_in_a_group_that_is_cancelled(pool: WorkerPool, oute
     with pytest.raises(ExceptionGroup) as caught:
         await cancelled(runner)
     assert types(caught.value) == [ExceptionGroup]
-    assert types(caught.value.exceptions[0]) == [ZeroDivisionError] * 5  # type: ignore[arg-type]
+    assert types(caught.value.exceptions[0]) == [ZeroDivisionError] * 5
 
 
 async def test_13_an_error_in_the_outer_group_cancels_the_inner(pool: WorkerPool, clock: Clock) -> None:
@@ -355,7 +355,7 @@ async def test_the_count_of_cancellations_is_preserved(pool: WorkerPool, before:
         for until in ("first_error", "all_ended", "first_success"):
             for block in (True, False):
                 try:
-                    async with pool.group(until=until) as group:  # type: ignore[arg-type]
+                    async with pool.group(until=until) as group:
                         await group.submit(fail, RuntimeError())
                         if until == "first_success":
                             await group.submit(sleep, 0.1)

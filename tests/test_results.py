@@ -260,8 +260,9 @@ async def test_a_closed_pool_has_a_stream_that_ends_at_once() -> None:
     await never.aclose()
     assert await read(never.results()) == []
     async with WorkerPool() as pool:
-        pass
-    assert await read(pool.results()) == []
+        kept = pool.results()
+        pool.results()
+    assert await read(kept) == await read(pool.results()) == []
 
 
 async def test_a_pool_that_was_not_entered_has_none() -> None:
@@ -287,7 +288,7 @@ async def test_a_job_of_the_pool_may_not_wait_for_it_and_one_of_another_may() ->
         stream = pool.results()
         for fn in (job, makes):
             with pytest.raises(RuntimeError, match=r"results\(\) was used in a job of <WorkerPool 'a' .*read it outside of"):
-                await pool.run(fn)  # type: ignore[arg-type]
+                await pool.run(fn)
             await anext(stream)
         reader = await other.submit(job)
         await turns()

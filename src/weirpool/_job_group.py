@@ -263,8 +263,9 @@ class Group:
             for job in tuple(self._pending):
                 refuse_circle(run, job)
         async with Lent(run, self._crew, self._pending if mine else (), abort=abort) as wait:
+            assert wait is not None  # as it is not to wait anyway
             self._wait, self._host = wait, run if mine else None
-            if not self._pending and wait is not None:  # to lend a place may start others, and end what is late
+            if not self._pending:  # to lend a place may start others, and end what is late
                 wait.over()
             try:
                 await self._until_quiet()
@@ -345,7 +346,7 @@ class Group:
         try:
             self._take(job)
         except RuntimeError as refusal:
-            if job.owner is not None and job.is_left_by_all():
+            if job.owner is not None and job.is_left_by_all():  # else it has ended, or others share it
                 await cancel_and_outlast(job, refusal)
             raise
         return handle

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from ._crew import Crew
     from ._job import Job, JobOwner
-    from ._lifecycle import PoolState
-    from ._observers import Listener
+    from ._observers import JobListener
     from ._run import Run
 
 __all__ = ["Readers", "Results"]
@@ -119,7 +118,7 @@ class Readers:
         # Weak: a stream that was dropped, by a `break` for instance, is one that nobody reads any more.
         self._streams: list[weakref.ref[Results]] = []
         self._attached = False
-        self._next: Listener | None = None
+        self._next: JobListener | None = None
         self._open = crew.at_close(self._closed)
 
     def add(self, stream: Results) -> None:
@@ -174,16 +173,6 @@ class Readers:
         """Pass it on."""
         if self._next is not None:
             self._next.stray_ended(job)
-
-    def submit_refused(self, reason: str) -> None:
-        """Pass it on."""
-        if self._next is not None:
-            self._next.submit_refused(reason)
-
-    def pool_moved(self, was: PoolState, now: PoolState) -> None:
-        """Pass it on."""
-        if self._next is not None:
-            self._next.pool_moved(was, now)
 
     def pool_resized(self, was: int, now: int, reason: str) -> None:
         """Pass it on."""
