@@ -469,14 +469,14 @@ class Group:
             member.shares += 1
             return
         if job.owner is None:
-            self.ended(job)
+            self._ended(job)
             return
         if self._host is not None:
             refuse_circle(self._host, job)
-        member = self._pending[job] = Member(self, job)
+        member = self._pending[job] = Member(job, self._ended)
         job.add_waiter(member)  # type: ignore[arg-type]  # it does what a job asks of a future
 
-    def ended(self, job: Job) -> None:
+    def _ended(self, job: Job) -> None:
         """Note that a job is about to end: a turn later it has."""
         self._pending.pop(job, None)
         if not self._left:
@@ -613,11 +613,11 @@ Group.__module__ = "weirpool"  # as its users know it
 class Member:
     """A job of a group, which hears of its end as a future would that awaits it."""
 
-    __slots__ = ("_done", "_group", "_job", "shares")
+    __slots__ = ("_done", "_ended", "_job", "shares")
 
-    def __init__(self, group: Group, job: Job) -> None:
-        self._group = group
+    def __init__(self, job: Job, ended: Callable[[Job], None]) -> None:
         self._job = job
+        self._ended = ended
         self._done = False
         self.shares = 1
         """How often it was submitted to the group: once, unless it has joined itself."""
@@ -629,7 +629,7 @@ class Member:
     def set_result(self, result: None) -> None:  # noqa: ARG002
         """Hear that the job is about to end."""
         self._done = True
-        self._group.ended(self._job)
+        self._ended(self._job)
 
 
 def _same(exc: BaseException, error: BaseException) -> bool:

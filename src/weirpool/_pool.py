@@ -549,17 +549,18 @@ class WorkerPool(AsyncResource):
             RuntimeError: the pool was not entered; this is called from one of its own jobs, which would wait for itself; or
                 from another thread or event loop.
         """
-        from ._results import Readers, Results  # noqa: PLC0415  # few programs use it
+        from ._results import Readers, Results, Unread  # noqa: PLC0415  # few programs use it
 
-        stream = Results(_checks.whole("buffer", buffer, "jobs", 1, 1_000_000_000), self._read)
+        unread = Unread(_checks.whole("buffer", buffer, "jobs", 1, 1_000_000_000))
+        stream = Results(unread, self._read)
         if self._report is not None:
-            stream.end()
+            unread.end()
             return stream
         self._entered("WorkerPool.results()")
         self._refuse_inside("results()")
         if self._readers is None:
             self._readers = Readers(self._crew)
-        self._readers.add(stream)
+        self._readers.add(unread)
         return stream
 
     @property

@@ -23,24 +23,61 @@ if TYPE_CHECKING:
     from ._observers import JobListener
     from ._run import Run
 
-__all__ = ["Readers", "Results"]
+__all__ = ["Readers", "Results", "Unread"]
+
+
+class Unread:
+    """Keep jobs that have ended until they are read.
+
+    Args:
+        most: how many, before the oldest is dropped.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.jobs: deque[JobHandle[Any]] = deque(maxlen=most)
+        self.missed: int = 0
+        self.over: bool = False
+        """Whether nothing is added any more."""
+        self._waiters: list[Future[None]] = []
+
+    def put(self, job: JobHandle[Any]) -> None:
+        """Add a job."""
+        if len(self.jobs) == self.jobs.maxlen:
+            self.missed += 1
+        self.jobs.append(job)
+        self._wake()
+
+    def end(self) -> None:
+        """Add no more."""
+        self.over = True
+        self._wake()
+
+    async def more(self) -> None:
+        """Wait until there is something new."""
+        waiter: Future[None] = Future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
 
 
 class Results(AsyncIterator[JobHandle[Any]]):
     """Iterate over the handles of a pool's jobs as they end, from when this was made until the pool is closed.
 
     See `WorkerPool.results`, which makes it. Each of several streams gets all jobs; tasks that iterate one share them.
-
-    Attributes:
-        missed: how many jobs it has dropped unread, the oldest first, because its buffer was full.
     """
 
-    def __init__(self, buffer: int, wait: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> None:
-        self.missed: int = 0
-        self._buffer: deque[Job] = deque(maxlen=buffer)
+    def __init__(self, unread: Unread, wait: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> None:
+        self._unread = unread
         self._wait = wait
-        self._over = False
-        self._waiters: list[Future[None]] = []
 
     async def __anext__(self) -> JobHandle[Any]:
         """Return the next job that has ended, or wait for one; cancelling this loses none.
@@ -49,11 +86,12 @@ class Results(AsyncIterator[JobHandle[Any]]):
             StopAsyncIteration: the pool was closed and all was read, or the stream was closed.
             RuntimeError: called from a job of the same pool, which would wait for itself; or from another thread or loop.
         """
-        while not self._buffer:
-            if self._over:
+        unread = self._unread
+        while not unread.jobs:
+            if unread.over:
                 raise StopAsyncIteration
-            await self._wait(self._more)
-        return self._buffer.popleft()
+            await self._wait(unread.more)
+        return unread.jobs.popleft()
 
     async def __aenter__(self) -> Self:
         """Return the stream."""
@@ -67,43 +105,16 @@ class Results(AsyncIterator[JobHandle[Any]]):
 
     async def aclose(self) -> None:
         """Close the stream, and drop what was not read; whoever iterates it comes to the end. The pool goes on."""
-        self.end()
-        self._buffer.clear()
-
-    def put(self, job: Job) -> None:
-        """Add a job that has ended."""
-        if len(self._buffer) == self._buffer.maxlen:
-            self.missed += 1
-        self._buffer.append(job)
-        self._wake()
-
-    def end(self) -> None:
-        """Let it end when what is there has been read."""
-        self._over = True
-        self._wake()
+        self._unread.end()
+        self._unread.jobs.clear()
 
     @property
-    def over(self) -> bool:
-        """Whether nothing is added any more."""
-        return self._over
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
-
-    async def _more(self) -> None:
-        waiter: Future[None] = Future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+    def missed(self) -> int:
+        """How many jobs were dropped unread, the oldest first, because the buffer was full."""
+        return self._unread.missed
 
     def __repr__(self) -> str:
-        return f"<Results: {len(self._buffer)} to read, {self.missed} missed>"
+        return f"<Results: {len(self._unread.jobs)} to read, {self.missed} missed>"
 
 
 class Readers:
@@ -116,12 +127,12 @@ class Readers:
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         # Weak: a stream that was dropped, by a `break` for instance, is one that nobody reads any more.
-        self._streams: list[weakref.ref[Results]] = []
+        self._streams: list[weakref.ref[Unread]] = []
         self._attached = False
         self._next: JobListener | None = None
         self._open = crew.at_close(self._closed)
 
-    def add(self, stream: Results) -> None:
+    def add(self, stream: Unread) -> None:
         """Fill a stream from now on, until the pool is closed."""
         if not self._open:
             stream.end()
