@@ -276,6 +276,33 @@ async def test_a_block_whose_coroutine_is_closed_cancels_its_jobs_and_what_it_do
     assert when == "running" or "'fail#2' of pool 'pool' failed and nobody asked why" in caplog.text
 
 
+@pytest.mark.parametrize(("error", "inside"), [(GeneratorExit, False), (GeneratorExit, True), (KeyboardInterrupt, False)])
+async def test_a_block_that_can_not_wait_any_more_at_its_end_cancels_its_jobs(
+    error: type[BaseException], inside: bool
+) -> None:
+    async def user() -> None:
+        async with pool.group() as group:
+            handles.extend([await group.submit(sleep, FOREVER) for _ in range(3)])
+
+    async def drive() -> None:
+        coroutine = user()
+        coroutine.send(None)  # up to the end of the block
+        assert not any(handle.done() for handle in handles)
+        if error is GeneratorExit:
+            coroutine.close()
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                coroutine.throw(KeyboardInterrupt)
+
+    handles: list[JobHandle[Any]] = []
+    async with WorkerPool(max_workers=2) as pool:
+        await (pool.run(drive) if inside else drive())
+        for handle in handles:
+            await handle.wait()
+        assert {handle.state for handle in handles} == {JobState.CANCELLED}
+        assert pool.stats().lending == 0
+
+
 @pytest.mark.complains
 @pytest.mark.realtime
 def test_a_block_whose_coroutine_is_closed_where_no_loop_runs_leaves_its_jobs_to_the_pool() -> None:

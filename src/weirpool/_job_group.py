@@ -164,14 +164,13 @@ class Group:
                 with suppress(ValueError):  # of another context, in which somebody closes the coroutine of this task
                     self._scope.__exit__(None, None, None)
             if exc is not None and is_a(exc, GeneratorExit):  # the coroutine is being closed, and can't wait
-                if running_loop() is self._crew.loop:
-                    self._stop()
                 return False
             if asyncio.current_task() is not parent:
-                self._stop()
                 raise RuntimeError(f"{self!r} must be left in the task that entered it: its jobs were cancelled")
             return await self._leave(exc, parent)
         finally:
+            if self._pending and running_loop() is self._crew.loop:  # it was not possible to wait
+                self._stop()
             self._let_go()
             del exc, traceback, parent, self  # an exception that leaves through here must not be held by this frame
 
@@ -254,9 +253,10 @@ class Group:
     async def _until_quiet_inside(self, run: Run) -> None:
         """Wait from inside a job, which lends its place meanwhile."""
 
-        async def abort(_: BaseException) -> None:
-            self._stop()
-            await self._outlast()
+        async def abort(error: BaseException) -> None:
+            if not is_a(error, GeneratorExit):
+                self._stop()
+                await self._outlast()
 
         mine = asyncio.current_task() is run.task  # else the job may end before
         if mine:

@@ -875,7 +875,8 @@ class WorkerPool(AsyncResource):
 
     def _expect(self, awaited: bool) -> None:
         """Note whether what is submitted next is going to be awaited by whoever submits it."""
-        self._by_run = awaited and self._telemetry is not None and self._telemetry.tracing
+        if self._telemetry is not None and self._telemetry.tracing:
+            self._by_run = awaited
 
     async def _read(self, wait: Callable[[], Awaitable[None]]) -> None:
         """Wait for more results."""
