@@ -16,6 +16,7 @@ import pytest
 
 from tests.support import FOREVER, Gate, Stubborn, echo, sleep, turns
 from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolClosed, PoolOverloaded, PoolState, WorkerPool
+from weirpool.events import Observer, PoolMoved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -843,3 +844,27 @@ async def test_the_context_of_a_submitter_that_waits_is_not_kept_by_its_patience
         await turns()
         assert alive(references) == []
     earlier.cancel()
+
+
+@pytest.mark.virtual
+@pytest.mark.complains
+async def test_no_timer_is_left_if_an_observer_cancels_the_last_job_beside_a_stray() -> None:
+    class Cancels(Observer):
+        def pool_moved(self, event: PoolMoved, /) -> None:
+            if event.now is PoolState.CANCELLING:
+                queued.cancel()
+
+    before = live_timers()
+    stubborn = Stubborn()
+    pool = WorkerPool(max_workers=2, shutdown_timeout=5, cancel_grace=1, observers=[Cancels()])
+    await pool.__aenter__()
+    stray = await pool.submit(stubborn)
+    await stubborn.started.wait()
+    stray.cancel()
+    await stray.wait()
+    pool.pause()
+    queued = await pool.submit(sleep, FOREVER)
+    report = await pool.aclose(timeout=1)
+    assert (report.abandoned, report.cancelled) == (1, 1)
+    assert live_timers() == before
+    await stubborn.release()

@@ -25,8 +25,9 @@ from weirpool import (
     current_worker,
     deadline_scope,
 )
+from weirpool.events import Observer, PoolMoved
 from weirpool.policies import OnDemand
-from weirpool.testing import explore
+from weirpool.testing import DeterministicLoop, explore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -610,6 +611,153 @@ async def test_a_worker_that_can_not_be_stopped_from_starting_does_not_keep_the_
     assert not [record for record in caplog.records if record.levelno >= logging.CRITICAL]
     await stubborn.release()
     assert len(asyncio.all_tasks()) == 1
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the events of all warnings, and of what is worse."""
+    return [vars(record)["event"] for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+class LeavesNever:
+    """A context that ignores its cancellation while it is left, until the test lets it go."""
+
+    def __init__(self, stubborn: Stubborn) -> None:
+        self.stubborn = stubborn
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stubborn()
+
+
+@pytest.mark.complains
+async def test_a_tighter_bound_counts_when_only_contexts_are_left(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """R13, R15."""
+    stubborn = Stubborn()
+    pool = WorkerPool(
+        max_workers=1, worker_context=functools.partial(LeavesNever, stubborn), shutdown_timeout=20, cancel_grace=5
+    )
+    await pool.__aenter__()
+    clock.start()
+    closing = asyncio.create_task(pool.aclose())
+    await asyncio.sleep(16)  # it has been cancelled
+    await pool.aclose(timeout=1)
+    assert clock.shows(17)
+    await closing
+    assert warned(caplog) == ["weirpool.resource.abandoned"]
+    await stubborn.release()
+
+
+@pytest.mark.complains
+async def test_contexts_are_given_up_in_time_when_an_observer_has_cancelled_the_last_job(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R13."""
+    stubborn = Stubborn()
+
+    class Cancels(Observer):
+        def pool_moved(self, event: PoolMoved, /) -> None:
+            if event.now is PoolState.CANCELLING:
+                handle.cancel()
+
+    pool = WorkerPool(
+        max_workers=1,
+        worker_context=functools.partial(LeavesNever, stubborn),
+        shutdown_timeout=5,
+        cancel_grace=2,
+        observers=[Cancels()],
+    )
+    await pool.__aenter__()
+    pool.pause()
+    handle = await pool.submit(sleep, FOREVER)
+    clock.start()
+    await pool.aclose(timeout=2)
+    assert clock.shows(2)
+    assert warned(caplog) == ["weirpool.resource.abandoned"]
+    await stubborn.release()
+
+
+@pytest.mark.complains
+async def test_a_pool_that_can_not_be_opened_leaves_the_others_within_its_bound(clock: Clock) -> None:
+    """R13."""
+    made: list[int] = []
+
+    @asynccontextmanager
+    async def context() -> AsyncIterator[None]:
+        made.append(1)
+        if len(made) == 2:
+            await asyncio.sleep(0)
+            raise ConnectionRefusedError
+        yield
+        await asyncio.sleep(FOREVER)
+
+    clock.start()
+    with pytest.raises(ConnectionRefusedError):
+        await WorkerPool(max_workers=2, worker_context=context, shutdown_timeout=5, cancel_grace=2).__aenter__()
+    assert clock.shows(3)
+    assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("times", [1, 2])
+async def test_cancelling_the_pools_own_task_does_not_close_it_before_its_contexts_are_left(times: int, clock: Clock) -> None:
+    """R17."""
+    connections = Connections(leaving=1)
+    pool = WorkerPool(max_workers=2, worker_context=connections, name="mail")
+    await pool.__aenter__()
+    clock.start()
+    closing = asyncio.create_task(pool.aclose())
+    (own,) = [task for task in asyncio.all_tasks() if task.get_name() == "weirpool:mail"]
+    for _ in range(times):
+        await turns(3)
+        own.cancel()
+    await closing
+    assert connections.open == set()
+    assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.complains
+def test_at_the_end_of_asyncio_run_a_context_can_clean_up_although_it_was_being_left() -> None:
+    cleaned: list[int] = []
+
+    @asynccontextmanager
+    async def context() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            try:
+                await asyncio.sleep(FOREVER)  # is cancelled
+            finally:
+                await asyncio.sleep(0.01)
+                cleaned.append(1)
+
+    async def main() -> WorkerPool:
+        pool = WorkerPool(max_workers=2, worker_context=context)
+        await pool.__aenter__()
+        closing.append(asyncio.create_task(pool.aclose()))
+        await turns(5)
+        return pool
+
+    closing: list[asyncio.Task[object]] = []
+    pool = asyncio.run(main())
+    assert cleaned == [1, 1]
+    assert pool.state is PoolState.CLOSED
+
+
+@pytest.mark.complains
+def test_at_the_end_of_asyncio_run_a_context_that_takes_too_long_to_leave_is_cancelled() -> None:
+    connections = Connections(leaving=FOREVER)
+
+    async def main() -> WorkerPool:
+        return await WorkerPool(max_workers=2, worker_context=connections, cancel_grace=2).__aenter__()
+
+    with asyncio.Runner(loop_factory=DeterministicLoop) as runner:
+        pool = runner.run(main())
+        loop = runner.get_loop()
+    assert pool.state is PoolState.CLOSED
+    assert loop.time() == 2
+    assert connections.open == set()
 
 
 async def test_after_closing_neither_the_pool_nor_what_it_made_is_held() -> None:

@@ -14,10 +14,23 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
-__all__ = ["HEADER", "RAISED", "RETURNED", "UNLOADABLE", "UNPICKLABLE", "Loader", "answered", "prepare", "remaining", "serve"]
+__all__ = [
+    "HEADER",
+    "RAISED",
+    "RETURNED",
+    "UNLOADABLE",
+    "UNPICKLABLE",
+    "Loader",
+    "answered",
+    "loads_main",
+    "prepare",
+    "remaining",
+    "serve",
+]
 
 HEADER = struct.Struct("<dQ")
 """What goes before a message: for how long its call may run, in seconds (or infinity), and how many bytes follow."""
@@ -28,7 +41,13 @@ RETURNED, RAISED, UNPICKLABLE, UNLOADABLE = 0, 1, 2, 3
 
 _main: tuple[str | None, str | None] | None = None
 """The name or the path of the main module, where it has yet to be loaded."""
+_loading = False
 _due = math.inf
+
+
+def loads_main() -> bool:
+    """Say whether the main module is just being loaded: that should define things, and start nothing."""
+    return _loading
 
 
 def remaining() -> float | None:
@@ -51,8 +70,14 @@ class Loader(pickle.Unpickler):
 def _load_main(name: str | None, path: str | None) -> None:
     import runpy  # noqa: PLC0415  # few functions are those of a script
 
-    global _main  # noqa: PLW0603
-    found = runpy.run_module(name, run_name=_MAIN, alter_sys=True) if name else runpy.run_path(path or "", run_name=_MAIN)
+    global _main, _loading  # noqa: PLW0603
+    if not name and not os.path.isfile(path or ""):  # noqa: PTH113  # pathlib takes long to load
+        raise ImportError("the main program is no file that can be loaded: define the function in a module, and import that")
+    _loading = True
+    try:
+        found = runpy.run_module(name, run_name=_MAIN, alter_sys=True) if name else runpy.run_path(path or "", run_name=_MAIN)
+    finally:
+        _loading = False
     module = ModuleType(_MAIN)
     module.__dict__.update(found)
     sys.modules["__main__"] = sys.modules[_MAIN] = module
@@ -109,7 +134,12 @@ def _raised(error: BaseException) -> bytes:
         lines = ""
     try:
         answer = pickle.dumps((error, lines), pickle.HIGHEST_PROTOCOL)
-        pickle.loads(answer)  # noqa: S301  # our own; an exception whose arguments are not those of its class fails only here
+        # Our own. An exception whose arguments are not those of its class fails only here.
+        back, _ = pickle.loads(answer)  # noqa: S301
+        if not isinstance(back, BaseException):
+            return _text(
+                UNPICKLABLE, f"raised {_described(error)}, which is {type(back).__qualname__} when unpickled\n{lines}"
+            )
     except Exception as why:
         return _text(UNPICKLABLE, f"raised {_described(error)}, which can't be pickled ({_described(why)})\n{lines}")
     return bytes([RAISED]) + answer
@@ -143,7 +173,8 @@ def serve(connection: socket.socket) -> None:
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            stream.flush()
+            with suppress(OSError, ValueError):  # nobody reads it any more, or the function has closed it
+                stream.flush()
 
 
 def _receive(connection: socket.socket) -> tuple[float, bytes] | None:

@@ -261,15 +261,14 @@ def blocking_function(what: str, fn: Any) -> None:
         what: the name of that.
         fn: what was given.
     """
-    rule = f"{what}() takes a plain function"
+    example = f"submit({'' if what == 'submit' else f'{what}('}fn{'' if what == 'submit' else ')'}, ...)"
+    rule = f"{what}() takes a {'' if what == 'submit' else 'plain '}function"
     if not callable(fn):
         if _is(fn, Coroutine):
             called = function_name(fn)
             _discard(fn)
             raise TypeError(f"{rule}, got the coroutine {called}(...): it is async already: submit({called}, ...)")
-        raise TypeError(
-            f"{rule}, got {shown(fn)} ({type_name(fn)}): pass the function and its arguments apart, submit({what}(fn), ...)"
-        )
+        raise TypeError(f"{rule}, got {shown(fn)} ({type_name(fn)}): pass the function and its arguments apart, {example}")
     inner = innermost(fn)
     if is_async(fn):
         raise TypeError(f"{rule}, got the async function {function_name(fn)}: it is async already: submit it as it is")
@@ -292,8 +291,9 @@ def on_loop(what: str, loop: asyncio.AbstractEventLoop) -> None:
             else "another event loop"
         )
         raise RuntimeError(
-            f"{what} was called from {where}; it must be called on the event loop that the pool was entered on, "
-            f"for instance with loop.call_soon_threadsafe() or asyncio.run_coroutine_threadsafe()"
+            f"{what} was called from {where}; it must be called on the event loop that the pool was entered on: other threads "
+            f"submit by pool.from_thread, and call the rest with loop.call_soon_threadsafe() or "
+            f"asyncio.run_coroutine_threadsafe()"
         )
 
 

@@ -42,6 +42,7 @@ _log = logging.getLogger("weirpool.pool")
 
 _A_MOMENT = 0.001  # seconds
 _LOOKS = 10  # more turns of the loop than it takes from the end of the last job to that of the supervisor
+_BEFORE_CANCELLING = {PoolState.NEW, PoolState.DRAINING}  # a pool that is closed before it is open stays NEW
 
 
 class Closing:
@@ -69,6 +70,7 @@ class Closing:
         self.report: ShutdownReport | None = None
         self.on_closed: Callable[[], None] | None = None
         self._name = settings.name
+        self._budget = settings.shutdown_timeout
         self._grace = settings.cancel_grace
         self._queue_size = settings.queue_size
         self._crew = crew
@@ -108,6 +110,10 @@ class Closing:
                     extra=fields("pool.opened", self._name, workers=self._crew.places, queue_size=self._queue_size),
                 )
 
+    def fail(self) -> None:
+        """Close the pool, as a worker of it has failed to start: others are left, and that has its bound as ever."""
+        self.begin(self._budget)
+
     def close_intake(self) -> None:
         """Accept no more jobs, and turn away the submitters that wait."""
         if self._ledger.pool is OPEN:
@@ -127,34 +133,27 @@ class Closing:
             self.begun = True
             if self._ledger.unfinished == 0:
                 self._finish()
-        if self._ledger.pool is PoolState.DRAINING:
+        if self._ledger.pool in _BEFORE_CANCELLING and self._give_up_at == math.inf:
             self._alarm(now + timeout - self._grace, self.escalate)
             if timeout > self._grace:  # there is time to run what was accepted to its end
                 self._crew.resume()
-        elif self._ledger.pool is PoolState.CANCELLING:
+        elif self._ledger.pool is not PoolState.CLOSED:
             if self._timer_at < min(now, self._give_up_at):  # halfway, and late: the loop was blocked, but before this call
                 self._halfway()
             self._give_up_at = min(self._give_up_at, now + timeout)
             self._alarm(self._give_up_at, self._give_up)
-        elif self._ledger.pool is PoolState.NEW:
-            self._alarm(now + timeout, self._give_up)
 
     def escalate(self) -> None:
         """Cancel what is queued and what runs, now; give it the grace, and then give up on it."""
         if not self.begun:
             self.begin(self._grace)
         self._set_last_resort(self._loop.time() + self._grace)
-        if self._ledger.pool is not PoolState.DRAINING:
+        if self._ledger.pool not in _BEFORE_CANCELLING:
             return
-        if self._ledger.unfinished == 0:
-            self._crew.supervisor.hurry()
-            if self._give_up_at == math.inf:
-                self._timer_at = math.inf
-                self._give_up_at = self._loop.time() + self._grace
-                self._alarm(self._give_up_at, self._give_up)
-            return
-        self.move(PoolState.CANCELLING)
-        if self._ledger.unfinished == 0:  # an observer has just cancelled the last of them
+        if self._ledger.unfinished:
+            self.move(PoolState.CANCELLING)
+        if not self._ledger.unfinished:  # or an observer has just cancelled the last of them
+            self._hurry_workers()
             return
         self._drained = self._ledger.ended - self._ended_before
         self._cancelled_at = self._loop.time()
@@ -165,6 +164,15 @@ class Closing:
         self._alarm(self._cancelled_at + self._grace / 2, self._halfway)
         self._crew.cancel_all("shutdown")
         self._crew.supervisor.hand_in()
+
+    def _hurry_workers(self) -> None:
+        """Cancel the contexts of workers, which are all that is left, and give up on them after the grace."""
+        if self.report is None:
+            self._crew.supervisor.hurry()
+            if self._give_up_at == math.inf:
+                self._timer_at = math.inf
+                self._give_up_at = self._loop.time() + self._grace
+                self._alarm(self._give_up_at, self._give_up)
 
     def supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
         """Finish closing, now that no task is left; or close, if the supervisor ended for another reason."""

@@ -61,6 +61,11 @@ class Wishes(NamedTuple):
         """Whether there is anything that few jobs ask for."""
         return self.priority is not _USUAL or self.key is not None or self.coalesce is not False or self.retry is not None
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `WorkerPool.submit` takes of it."""
+        return {option: getattr(self, option) for option in self._fields[:7]}
+
 
 class Call:
     """One submission: a callback of the loop, and then what the job wakes when it ends.
@@ -115,6 +120,12 @@ class Call:
         else:
             self._task = self._crossing.loop.create_task(entered)
             self._task.add_done_callback(self._entered, context=Context())
+
+    def accepted(self, job: Job) -> None:
+        """Go on with a job that has been accepted otherwise."""
+        self._enter = self._arguments = None
+        self._crossing.add(self._future, self)
+        self._accept(job)
 
     def _entered(self, task: asyncio.Task[Job]) -> None:
         self._task = None

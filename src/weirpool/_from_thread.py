@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple
@@ -147,8 +147,7 @@ class FromThread:
         wishes = Wishes(timeout, deadline, name, priority, key, coalesce, retry, awaited=True)
         loop = self._checked(fn, wishes).loop
         if is_in_job(loop):
-            options = {option: getattr(wishes, option) for option in Wishes._fields[:7]}
-            return await_in_job(loop, partial(self._pool.run, fn, *args, **options))
+            return await_in_job(loop, partial(self._pool.run, fn, *args, **wishes.options))
         future: JobFuture[T] = JobFuture(self._cross())
         try:
             self._send(future, fn, args, wishes)
@@ -202,6 +201,8 @@ class FromThread:
         crossing = self._checked(fn, wishes, on_loop=future is not None)
         if future is None:
             future = JobFuture(crossing)
+        if wishes.patient and is_in_job(crossing.loop):  # which can be cancelled while it waits for room
+            return self._start_in_job(future, crossing, fn, args, wishes)
         accepted = threading.Lock()
         accepted.acquire()
         try:
@@ -218,6 +219,26 @@ class FromThread:
             raise error
         finally:
             del error, future, self, fn, args  # none of which a traceback through here should keep
+
+    def _start_in_job(
+        self,
+        future: JobFuture[Any],
+        crossing: Crossing,
+        fn: Callable[..., Awaitable[Any]],
+        args: tuple[Any, ...],
+        wishes: Wishes,
+    ) -> JobFuture[Any]:
+        """Submit a job from the thread of another, as that would on the loop."""
+        try:
+            job: Any = await_in_job(crossing.loop, partial(self._pool.submit, fn, *args, **wishes.options))
+        except BaseException:
+            future.cancel()
+            raise
+        future.job = job
+        call = Call(future, crossing, self._enter, fn, args, wishes)
+        with suppress(RuntimeError):  # as in `_send`
+            crossing.loop.call_soon_threadsafe(call.accepted, job, context=Context())
+        return future
 
     def _send(
         self,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import pickle
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ._callee import RAISED, RETURNED, UNLOADABLE, Loader
+from ._callee import RAISED, RETURNED, UNLOADABLE, Loader, loads_main
 from ._show import function_name, type_name
 
 if TYPE_CHECKING:
@@ -63,9 +64,14 @@ def _can_be_sent(value: Any) -> bool:
 
 def introduction() -> bytes:
     """Return what a new process or interpreter is told first: see `_callee.prepare`."""
+    if loads_main():
+        raise RuntimeError(
+            "in_process() was called by the program's main module while that was loaded in a process of it: what it runs, "
+            'and does not only define, belongs under `if __name__ == "__main__":`'
+        )
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
-    name = None if spec is None else spec.name
+    name = None if spec is None or spec.name == "__main__" else spec.name  # which is so of a folder that is run
     return pickle.dumps(
         ([*map(str, sys.path)], [*map(str, sys.argv)], (name, None if name else getattr(main, "__file__", None)))
     )
@@ -99,7 +105,8 @@ def outcome(what: str, fn: Callable[..., Any], answer: memoryview) -> Any:
     raised, lines = result
     try:
         if lines:
-            BaseException.add_note(raised, f"there, in {called}:\n{lines.rstrip()}")
+            with suppress(Exception):  # its class may not let its attributes be set
+                BaseException.add_note(raised, f"there, in {called}:\n{lines.rstrip()}")
         raise raised
     finally:
         del raised, result

@@ -220,7 +220,7 @@ class WorkerPool(AsyncResource):
             self._workers = self._crew.supervisor.workers = _workers(settings, settings.worker_context, self._crew)
         closing = self._closing
         try:
-            ready = self._crew.supervisor.open(closing.open, closing.escalate, closing.supervisor_ended)
+            ready = self._crew.supervisor.open(closing.open, closing.fail, closing.escalate, closing.supervisor_ended)
         except BaseException:
             self._closing = None  # so that it can be tried again
             raise

@@ -105,7 +105,12 @@ class Process:
 
     def _end(self) -> str:
         code = self._process.returncode
-        return f"been killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+        if code >= 0:
+            return f"ended with exit status {code}"
+        try:
+            return f"been killed by {signal.Signals(-code).name}"
+        except ValueError:  # a real-time signal: few of them have names
+            return f"been killed by signal {-code}"
 
     def where(self) -> tuple[str, ...]:
         """Return what it is doing."""

@@ -110,6 +110,7 @@ class Supervisor:
     def open(
         self,
         on_open: Callable[[], None],
+        on_fail: Callable[[], None],
         on_cancel: Callable[[], None],
         on_end: Callable[[asyncio.Task[None]], None],
     ) -> asyncio.Future[None]:
@@ -119,6 +120,7 @@ class Supervisor:
 
         Args:
             on_open: called once jobs can be started.
+            on_fail: called instead if a worker has failed to start.
             on_cancel: called if somebody else (the end of `asyncio.run`) cancels the supervisor.
             on_end: called when the supervisor has ended.
 
@@ -136,7 +138,7 @@ class Supervisor:
             on_open()
             _release(ready)
 
-        supervision = self._supervise(opened, on_cancel)
+        supervision = self._supervise(opened, on_fail, on_cancel)
         try:
             task = self._task = self._loop.create_task(supervision, name=f"weirpool:{self._name}", context=Context())
             task.add_done_callback(ended, context=Context())
@@ -145,8 +147,11 @@ class Supervisor:
             raise
         return ready
 
-    async def _supervise(self, on_open: Callable[[], None], on_cancel: Callable[[], None]) -> None:
-        try:
+    async def _supervise(
+        self, on_open: Callable[[], None], on_fail: Callable[[], None], on_cancel: Callable[[], None]
+    ) -> None:
+        # Cancelled twice: this is the outermost frame of the pool's own task, there is nobody to pass it on to.
+        with suppress(asyncio.CancelledError):
             async with self.group:
                 try:
                     if self.workers is not None:
@@ -158,11 +163,12 @@ class Supervisor:
                     on_cancel()
                 except BaseException as error:
                     self.error = error
-                    self.stop()
-            if self.workers is not None:
+                    on_fail()
+        while self.workers is not None and not self.workers.gone:  # closing is what sees to the end of that
+            try:
                 await self.workers.wait_gone()
-        except asyncio.CancelledError:
-            return  # cancelled twice: this is the outermost frame of the pool's own task, there is nobody to pass it on to
+            except asyncio.CancelledError:
+                on_cancel()
 
     @property
     def gone(self) -> bool:
@@ -197,8 +203,8 @@ class Supervisor:
 
     def give_up(self) -> None:
         """Wait no more for the contexts of workers, all of which have been cancelled."""
-        if self.workers is not None:
-            self.workers.give_up()
+        assert self.workers is not None
+        self.workers.give_up()
 
     def told(self, task: asyncio.Task[None]) -> bool:
         """Say whether the end of `asyncio.run`, which cancels every task there is, has cancelled a job's: once is enough.

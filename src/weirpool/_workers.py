@@ -214,7 +214,8 @@ class Workers:
     def hurry(self) -> None:
         """Cancel those that are being left or entered."""
         for task in tuple(self._tasks):
-            cancel(task)
+            if not self._told(task):  # once is enough
+                cancel(task)
 
     def give_up(self) -> None:
         """Wait no more for those that ignore their cancellation, and name them."""
@@ -290,6 +291,7 @@ class Workers:
             except asyncio.CancelledError:
                 if task is None or not self._told(task):
                     raise
+                task.uncancel()  # that was for the jobs; from here on, "told" means that it is being left in a hurry
 
     def _retire(self, post: _Post) -> None:
         if post.state is _State.READY:
@@ -313,7 +315,12 @@ class Workers:
         elif post.state is _State.READY:
             self._broke(post, error)
         elif error is not None:
-            self._say(post, "has not been left properly", "resource.failed", error)
+            self._say(
+                post,
+                "has not been left properly",
+                error,
+                fields("resource.failed", self._settings.name, worker=post.worker.number),
+            )
         post.worker.resource = None
         self._see_whether_gone()
 
@@ -332,7 +339,12 @@ class Workers:
         if (place := self._first_in_line()) is not None:
             place.set_exception(error)
         elif not self._closed:
-            self._say(post, "could not be entered", "resource.failed", error)
+            self._say(
+                post,
+                "could not be entered",
+                error,
+                fields("resource.failed", self._settings.name, worker=post.worker.number),
+            )
 
     def _withdraw(self, post: _Post) -> None:
         """Give a worker to no further job."""
@@ -343,10 +355,10 @@ class Workers:
         """Replace a worker whose context has come to an end by itself."""
         self._withdraw(post)
         self._retire(post)
-        self._say(post, "broke", "resource.broken", error)
+        self._say(post, "broke", error, fields("resource.broken", self._settings.name, worker=post.worker.number))
         self._replace()
 
-    def _say(self, post: _Post, what: str, event: str, error: BaseException | None) -> None:
+    def _say(self, post: _Post, what: str, error: BaseException | None, extra: dict[str, object]) -> None:
         with suppress(Exception):  # whatever a logging handler does, the pool has to go on
             _log.warning(
                 "the context of worker %d of pool %r %s",
@@ -354,7 +366,7 @@ class Workers:
                 self._settings.name,
                 what,
                 exc_info=error,
-                extra=fields(event, self._settings.name, worker=post.worker.number),
+                extra=extra,
             )
 
     def _see_whether_open(self) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -112,6 +113,7 @@ def _top(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if arguments.once:
             raise
+        _leave_sockets()
         return 0  # it is how one leaves
     except BrokenPipeError:
         return _unread()
@@ -120,7 +122,13 @@ def _top(arguments: argparse.Namespace) -> int:
 
 
 def _leave(number: int, _frame: object) -> None:
+    _leave_sockets()
     raise SystemExit(_BY_SIGNAL + number)  # by way of all that puts the terminal back as it was
+
+
+def _leave_sockets() -> None:
+    """Say nothing of the socket of a request that a signal cuts short: it is closed by the end of the process."""
+    warnings.simplefilter("ignore", ResourceWarning)
 
 
 def _show(arguments: argparse.Namespace) -> int:

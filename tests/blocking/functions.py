@@ -93,6 +93,33 @@ def _spring(pid: int) -> str:
     return "not sprung"
 
 
+class Text(Exception):
+    """An exception that is something else when it has been sent."""
+
+    def __reduce__(self) -> Any:
+        return str, ("text",)
+
+
+def fail_as_text() -> None:
+    raise Text("odd")
+
+
+class Shut(Exception):
+    """An exception that nothing can be added to."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(name)
+
+
+def fail_shut() -> None:
+    raise Shut("shut")
+
+
+def close_stdout() -> int:
+    sys.stdout.close()
+    return 7
+
+
 def trap() -> Trap:
     return Trap()
 
@@ -102,6 +129,8 @@ def leave(how: str) -> None:
         os._exit(3)
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "real-time signal":
+        os.kill(os.getpid(), 40)
     if how == "interrupt":
         raise KeyboardInterrupt
     status: Any = {"exit": 4, "exit with words": "words", "exit with nothing": None}[how]

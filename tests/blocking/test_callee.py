@@ -54,6 +54,8 @@ def test_an_answer_says_how_the_call_has_ended() -> None:
     assert (status, text.partition(",")[0]) == (_callee.UNPICKLABLE, "raised Odd: odd 1")
     status, text = answered(functions.fail_unsayably)
     assert (status, text.partition(",")[0]) == (_callee.UNPICKLABLE, "raised Unsayable")
+    status, text = answered(functions.fail_as_text)
+    assert (status, text.splitlines()[0]) == (_callee.UNPICKLABLE, "raised Text: odd, which is str when unpickled")
     assert _callee.answered(b"nonsense", 1)[0] == _callee.UNLOADABLE
     with pytest.raises(SystemExit):
         answered(functions.leave, "exit")
@@ -111,6 +113,24 @@ def test_an_introduction_tells_of_a_main_module_by_name_or_else_by_path(monkeypa
     assert pickle.loads(introduction())[2] == (None, "script.py")
     main.__spec__ = types.SimpleNamespace(name="a.module")  # type: ignore[assignment]
     assert pickle.loads(introduction())[2] == ("a.module", None)
+    main.__spec__ = types.SimpleNamespace(name="__main__")  # type: ignore[assignment]
+    assert pickle.loads(introduction())[2] == (None, "script.py"), "as of a folder that is run"
+
+
+def test_a_main_module_may_define_things_and_not_start_processes_while_it_is_loaded(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from weirpool._pickles import introduction\nintroduction()\n")
+    _callee.prepare(pickle.dumps((sys.path, sys.argv, (None, str(script)))))
+    with pytest.raises(RuntimeError, match="belongs under `if __name__"):
+        _callee.Loader(_bytes(b"c__main__\nfn\n.")).load()
+    assert not _callee.loads_main()
+
+
+def test_a_main_program_that_is_no_file_says_so() -> None:
+    for path in (None, "<stdin>"):
+        _callee.prepare(pickle.dumps((sys.path, sys.argv, (None, path))))
+        with pytest.raises(ImportError, match="the main program is no file that can be loaded"):
+            _callee.Loader(_bytes(b"c__main__\nfn\n.")).load()
 
 
 def _bytes(data: bytes) -> Any:
@@ -210,9 +230,10 @@ def ended(monkeypatch: pytest.MonkeyPatch, tell: Any) -> int:
     talking = threading.Thread(target=talk)
     talking.start()
     there.detach()
-    with here, pytest.raises(Exit) as caught:
-        _callee.main()
-    talking.join()
+    with here:
+        with pytest.raises(Exit) as caught:
+            _callee.main()
+        talking.join()  # before it is closed, which `talk` looks at
     status: int = caught.value.args[0]
     caught.traceback[1].frame.f_locals["connection"].close()
     return status

@@ -11,6 +11,7 @@ import queue
 import sys
 import time
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,7 @@ from anyio import BrokenWorkerInterpreter
 
 from tests.blocking import functions
 from tests.support import turns
-from weirpool import JobCancelled, JobState, JobTimeout, WorkerPool, _blocking, in_interpreter
+from weirpool import JobCancelled, JobState, WorkerPool, _blocking, _callee, in_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,21 +85,24 @@ def interpreters(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         module = StandIn
         monkeypatch.setitem(sys.modules, "concurrent.interpreters", StandIn)
         monkeypatch.setattr(_blocking, "_need_interpreters", lambda: None)
-        worker = sys.modules["weirpool._callee"]  # which an interpreter of its own would have of its own
-        monkeypatch.setitem(sys.modules, worker.__name__, worker)
+        monkeypatch.setitem(sys.modules, _callee.__name__, _callee)  # which an interpreter of its own would have of its own
     path, argv = [*sys.path], [*sys.argv]
     yield module
     sys.path[:], sys.argv[:] = path, argv
     assert len(module.list_all()) == 1
 
 
-def nap(seconds: float) -> str:
-    time.sleep(seconds)
+def hold(file: str) -> str:
+    """Go on until there is a file: that can be told to an interpreter of its own, too."""
+    while not Path(file).exists():
+        time.sleep(0.001)
     return "late"
 
 
-# `time.sleep` cannot be told to end, so these sleep for as long as it takes to see that nobody does.
-NAP = 0.2
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return what lets `hold` go."""
+    return tmp_path / "go"
 
 
 @pytest.mark.skipif(REAL, reason="for older Pythons")
@@ -161,40 +165,47 @@ async def stack_of(pool: WorkerPool, says: str) -> str:
     return stack
 
 
-async def test_it_can_not_be_killed_so_what_it_returns_in_its_grace_stands() -> None:
+async def test_it_can_not_be_killed_so_what_it_returns_in_its_grace_stands(file: Path) -> None:
     async with WorkerPool(cancel_grace=20, shutdown_timeout=30) as pool:
-        handle = await pool.submit(in_interpreter(nap), NAP)
+        handle = await pool.submit(in_interpreter(hold), str(file))
         stack = await stack_of(pool, "<interpreter ")
-        assert stack.endswith("> in nap")
+        assert stack.endswith("> in hold")
         handle.cancel()
         await turns()
         assert handle.state is JobState.RUNNING
+        file.touch()
         assert await handle == "late"
 
 
 @pytest.mark.complains  # about a job that is abandoned
-async def test_if_it_goes_on_its_job_is_abandoned_and_its_interpreter_is_not_used_until_it_ends(interpreters: Any) -> None:
+async def test_if_it_goes_on_its_job_is_abandoned_and_its_interpreter_is_not_used_until_it_ends(
+    interpreters: Any, file: Path
+) -> None:
     async with WorkerPool(max_workers=1, cancel_grace=0) as pool:
-        handle = await pool.submit(in_interpreter(nap), 3 * NAP, timeout=NAP)
-        with pytest.raises(JobTimeout) as caught:
+        handle = await pool.submit(in_interpreter(hold), str(file))
+        await stack_of(pool, "<interpreter ")
+        handle.cancel()
+        with pytest.raises(JobCancelled) as caught:
             await handle
         assert caught.value.abandoned
         assert pool.stats().strays == 1
         assert await pool.run(in_interpreter(functions.echo), 1) == 1
         assert len(interpreters.list_all()) == 3
+        file.touch()
         while pool.stats().strays:
             await asyncio.sleep(0.001)
 
 
 @pytest.mark.complains
-async def test_an_interpreter_whose_job_outlives_the_pool_ends_with_that(interpreters: Any) -> None:
-    async with WorkerPool(max_workers=1, cancel_grace=0, shutdown_timeout=NAP) as pool:
-        handle = await pool.submit(in_interpreter(nap), 3 * NAP)
+async def test_an_interpreter_whose_job_outlives_the_pool_ends_with_that(interpreters: Any, file: Path) -> None:
+    async with WorkerPool(max_workers=1, cancel_grace=0, shutdown_timeout=0.1) as pool:
+        handle = await pool.submit(in_interpreter(hold), str(file))
         await stack_of(pool, "<interpreter ")
         assert len((await pool.aclose()).strays) == 1
         assert len(interpreters.list_all()) == 2
         with pytest.raises(JobCancelled):
             await handle
+        file.touch()
         while len(interpreters.list_all()) > 1:
             await asyncio.sleep(0.001)
         await turns()
@@ -211,8 +222,8 @@ async def test_a_job_that_is_cancelled_before_it_has_an_interpreter_makes_none(i
         assert len(interpreters.list_all()) == 1
 
 
-async def test_a_coroutine_that_is_closed_leaves_its_interpreter_to_its_thread(interpreters: Any) -> None:
-    waiting = in_interpreter(nap)(NAP)
+async def test_a_coroutine_that_is_closed_leaves_its_interpreter_to_its_thread(interpreters: Any, file: Path) -> None:
+    waiting = in_interpreter(hold)(str(file))
 
     async def job() -> None:
         await waiting
@@ -228,6 +239,7 @@ async def test_a_coroutine_that_is_closed_leaves_its_interpreter_to_its_thread(i
     interpreter.stop()
     interpreter.end()  # changes nothing: it runs
     assert len(interpreters.list_all()) == 2
+    file.touch()
     await task
     await turns()
 

@@ -179,6 +179,7 @@ async def test_a_coroutine_that_is_closed_kills_its_process_at_once() -> None:
         ("exit with nothing", "ended with exit status 0"),
         ("interrupt", "ended with exit status 130"),
         ("kill", "been killed by SIGKILL"),
+        ("real-time signal", "been killed by signal 40"),
     ],
 )
 async def test_a_process_that_dies_fails_its_job_and_no_other(how: str, says: str) -> None:
@@ -206,6 +207,7 @@ async def test_a_process_that_dies_in_the_midst_of_its_answer_fails_its_job() ->
         there.sendall(HEADER.pack(0, 1000) + b"begun")
         asking = asyncio.create_task(process.ask("fn", b"", 1))
         await turns()
+        assert there.recv(100)  # closed upon it, this end would not see the end, but an error
     with pytest.raises(BrokenWorkerProcess, match="the process that ran fn has been killed by SIGKILL"):
         await asking
 
@@ -240,6 +242,17 @@ async def test_what_the_function_raises_is_raised_here_with_its_lines_there_as_a
         assert type(bare.value) is BaseException
 
 
+async def test_an_exception_that_takes_no_note_is_raised_without() -> None:
+    with pytest.raises(functions.Shut, match="shut"):
+        await in_process(functions.fail_shut)()
+
+
+async def test_a_function_that_closes_stdout_returns_all_the_same() -> None:
+    async with WorkerPool(max_workers=1) as pool:
+        assert await pool.run(in_process(functions.close_stdout)) == 7
+        assert await pool.run(in_process(functions.echo), 8) == 8
+
+
 CAN_NOT: dict[str, tuple[Any, tuple[Any, ...], str]] = {
     "argument": (functions.echo, (lambda: 1,), r"in_process\(echo\) can't send argument 1 \(function\): it can't be pickled"),
     "result": (functions.unpicklable, (), r"in_process\(unpicklable\) returned function, which can't be pickled"),
@@ -249,6 +262,7 @@ CAN_NOT: dict[str, tuple[Any, tuple[Any, ...], str]] = {
         r"in_process\(trap\) answered with what can't be unpickled here \(RuntimeError: sprung",
     ),
     "exception": (functions.fail_oddly, (), r"in_process\(fail_oddly\) raised Odd: odd 1, which can't be pickled"),
+    "exception that is none there": (functions.fail_as_text, (), r"raised Text: odd, which is str when unpickled"),
     "what has no text": (functions.fail_unsayably, (), r"in_process\(fail_unsayably\) raised Unsayable, which can't be"),
     "argument, there": (functions.echo, (functions.Trap(),), r"in_process\(echo\) can't be called: it can't be loaded there"),
 }
@@ -350,3 +364,36 @@ def test_functions_of_a_script_can_be_called_and_nothing_is_left_of_a_pool_that_
     assert there == "from there ['argument'] __mp_main__"
     assert all(gone(int(pid)) for pid in pids.split())
     assert "Warning" not in done.stderr, done.stderr
+
+
+UNGUARDED = """
+import asyncio
+from weirpool import WorkerPool, in_process
+
+def work():
+    return 7
+
+async def main():
+    async with WorkerPool() as pool:
+        print(await pool.run(in_process(work)))
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("script", 'what it runs, and does not only define, belongs under `if __name__ == "__main__":`'),
+        ("-c", "the main program is no file that can be loaded: define the function in a module, and import that"),
+        ("folder", "7"),
+    ],
+)
+def test_a_main_module_that_can_not_be_loaded_there_says_what_to_do(how: str, says: str, tmp_path: Path) -> None:
+    program = UNGUARDED + ('if __name__ == "__main__": ' if how == "folder" else "") + "asyncio.run(main())"
+    (tmp_path / "__main__.py").write_text(program)
+    command = {"script": ["__main__.py"], "-c": ["-c", program], "folder": ["."]}[how]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert says in (done.stdout + done.stderr).splitlines()[-1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.frameworks.apps import ASGI, FRAMEWORKS, Framework, Work
+from tests.frameworks.apps import ASGI, FRAMEWORKS, Aiohttp, Django, Framework, Quart, Work
 from tests.frameworks.client import Connection, StartFailedError
 from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolOverloaded, PoolState, WorkerPool
 from weirpool.integrations import Pools
@@ -240,6 +240,12 @@ async def test_a_deadline_that_makes_no_sense_is_a_400(framework: Framework, wor
         assert "Request-Timeout must be one number of seconds" in reply.json["detail"]
 
 
+async def test_a_deadline_in_milliseconds_is_called_that(framework: Framework, work: Work) -> None:
+    async with framework.served(framework.build(one(), work, deadline_header="X-Timeout-MS")) as client:
+        reply = await client.ask("/run", headers={"X-Timeout-MS": "soon"})
+        assert "X-Timeout-MS must be one number of milliseconds" in reply.json["detail"]
+
+
 async def test_a_job_in_the_background_outlives_the_time_of_its_request(framework: Framework, work: Work) -> None:
     async with framework.served(framework.build(one(), work, request_timeout=10)) as client:
         assert (await client.ask("/note", "POST")).status == 202
@@ -266,7 +272,7 @@ async def test_a_client_that_goes_cancels_the_job_that_it_waits_for(framework: F
         connection.disconnect()
         async with asyncio.timeout(5):
             reply = await asking
-        assert (reply.status, reply.error) == (0, None)
+        assert (reply.status, reply.error) == (0 if framework.cancels else 499, None)
         assert work.log[-1] == "cancelled"
         assert work.pool is not None
         assert work.pool.stats().cancelled == 1
@@ -352,6 +358,13 @@ def test_options_that_make_no_sense_are_refused(framework: Framework, options: A
     with pytest.raises(error) as caught:
         framework.build(one(), None, **options)  # type: ignore[arg-type]
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("framework", [Quart(), Aiohttp(), Django()], ids=named)
+def test_who_wants_handlers_cancelled_where_that_is_no_option_is_told_how(framework: Framework) -> None:
+    framework.available()
+    with pytest.raises(TypeError, match=r"by Quart and Django in any case, and by aiohttp if .*handler_cancellation=True"):
+        framework.build(one(), None, cancel_on_disconnect=True)  # type: ignore[arg-type]
 
 
 def test_what_is_no_definition_of_pools_is_refused(framework: Framework) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.frameworks.apps import Starlette
 from weirpool.integrations._disconnect import Watched
 
 
@@ -16,6 +17,7 @@ class Server:
     def __init__(self) -> None:
         self.incoming: asyncio.Queue[Any] = asyncio.Queue()
         self.taken = 0
+        self.lost = False
         self.sent: list[Any] = []
 
     def body(self, *parts: bytes, more: bool = False) -> None:
@@ -33,6 +35,8 @@ class Server:
         return message
 
     async def send(self, message: Any) -> None:
+        if self.lost:
+            raise OSError("the connection is lost")
         self.sent.append(message)
 
     async def serve(self, app: Any) -> None:
@@ -106,6 +110,53 @@ async def test_after_the_answer_the_client_may_go(server: Server) -> None:
     await server.serve(app)
     assert [message["type"] for message in done] == ["http.request", "http.disconnect"]
     assert len(server.sent) == 3
+
+
+async def test_a_file_that_the_server_sends_by_its_path_is_an_answer(server: Server) -> None:
+    done = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": __file__})
+        server.go()
+        await asyncio.sleep(0.1)
+        done.append(True)
+
+    await server.serve(app)
+    assert done == [True]
+
+
+async def test_half_an_answer_stays_one_when_the_client_has_gone(server: Server) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        server.go()
+        await asyncio.Event().wait()
+
+    await server.serve(app)
+    assert [message.get("status") for message in server.sent] == [200]
+
+
+async def test_a_server_may_refuse_what_is_sent_to_a_client_that_has_gone(server: Server) -> None:
+    server.go()
+    server.lost = True
+    await server.serve(forever)
+    assert server.sent == []
+
+
+async def test_middleware_that_wants_an_answer_gets_one_though_the_client_has_gone(server: Server) -> None:
+    Starlette().available()
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await Watched(receive, send).serve(forever, scope)
+
+    async def pass_on(request: Any, call_next: Any) -> Any:
+        return await call_next(request)
+
+    server.go()
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    await BaseHTTPMiddleware(app, pass_on)(scope, server.receive, server.send)
+    assert server.sent[0]["status"] == 499
 
 
 async def test_who_swallows_the_cancellation_may_end_as_it_likes(server: Server) -> None:

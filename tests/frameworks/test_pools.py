@@ -300,6 +300,7 @@ def test_no_framework_is_imported_before_it_is_asked_for() -> None:
         ([pool], {"drain_delay": pool}, TypeError, "drain_delay must be a number of seconds, got <function pool"),
         ([pool], {"drain_delay": -1}, ValueError, "drain_delay must be from 0 to 86,400 seconds, got -1"),
         ([pool], {"budget": {}}, TypeError, "a budget has server_timeout"),
+        ([pool], {"budget": pool}, TypeError, "budget must be a weirpool.integrations.Budget(...), got <function"),
     ],
 )
 def test_what_makes_no_pools_is_refused(arguments: Any, options: Any, error: type[Exception], says: str) -> None:

@@ -12,10 +12,13 @@ import pytest
 from tests.frameworks.apps import Aiohttp, Django, FastAPI, Litestar, Quart, Starlette, Work
 from tests.frameworks.client import StartFailedError, served
 from tests.support import echo
-from weirpool import PoolClosed, WorkerPool
+from weirpool import PoolClosed, PoolError, WorkerPool
 from weirpool.integrations import Pools
 
 pytestmark = pytest.mark.realtime
+
+
+Pool = int  # of this module, as another might have one of asyncpg: what Litestar's handlers in here mean by it
 
 
 def one() -> Pools:
@@ -162,6 +165,26 @@ async def test_installing_twice_or_too_late_is_refused(work: Work) -> None:
                 install(app, one())
 
 
+def test_tests_of_an_application_may_replace_its_pools() -> None:
+    ours = fastapi()
+    from fastapi import Depends
+    from fastapi import FastAPI as App
+    from starlette.testclient import TestClient
+
+    app = App()
+
+    async def endpoint(pool: Any, mail: Any) -> Any:
+        return [pool, mail]
+
+    endpoint.__annotations__ = {"pool": ours.Pool, "mail": Annotated[WorkerPool, Depends(ours.pool_named("mail"))]}
+    app.get("/", response_model=None)(endpoint)
+    ours.install(app, Pools(WorkerPool, mail=WorkerPool))
+    app.dependency_overrides[ours.pool_named()] = lambda: "another"
+    app.dependency_overrides[ours.pool_named("mail")] = lambda: "other mail"
+    with TestClient(app) as client:
+        assert client.get("/").json() == ["another", "other mail"]
+
+
 # Litestar -----------------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +207,24 @@ def test_two_plugins_are_refused() -> None:
 
     with pytest.raises(RuntimeError, match="PoolsPlugin was given twice to one application"):
         App([], plugins=[PoolsPlugin(one()), PoolsPlugin(one())])
+
+
+@pytest.mark.filterwarnings("ignore:.*inferred style")  # which Litestar would have called otherwise
+def test_what_the_names_of_a_users_module_mean_is_the_users() -> None:
+    Litestar().available()
+    from litestar import Litestar as App
+    from litestar import get
+    from litestar.testing import TestClient
+
+    from weirpool.integrations.litestar import PoolsPlugin
+
+    @get("/")
+    async def handler(size: Pool) -> int:  # which is a string, as of all annotations here
+        return size
+
+    with TestClient(App([handler], plugins=[PoolsPlugin(one())])) as client:
+        assert client.get("/?size=3").json() == 3
+    App([], plugins=[PoolsPlugin(one())], signature_namespace={"Error": PoolError})
 
 
 async def test_litestars_application_has_the_pools_outside_of_handlers(work: Work) -> None:
@@ -222,6 +263,83 @@ async def test_the_test_app_of_quart_opens_and_closes_the_pools(work: Work) -> N
             assert await response.get_json() == {"result": "job"}
 
 
+@pytest.mark.complains
+async def test_the_errors_of_pools_in_quarts_websockets_are_errors() -> None:
+    Quart().available()
+    from quart import Quart as App
+    from quart import got_websocket_exception
+    from quart.testing import WebsocketResponseError
+
+    from weirpool.integrations.quart import install
+
+    app, seen = App("websockets"), []
+
+    @app.websocket("/")
+    async def talk() -> None:
+        raise PoolClosed("a")
+
+    async def see(_: Any, exception: Exception) -> None:
+        seen.append(exception)
+
+    install(app, one())
+    with got_websocket_exception.connected_to(see, app):
+        async with app.test_app() as running:
+            with pytest.raises(WebsocketResponseError):
+                async with running.test_client().websocket("/") as socket:
+                    await socket.receive()
+    assert [type(error) for error in seen] == [PoolClosed]
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("shutdown", [False, True], ids=["no shutdown", "shutdown"])
+async def test_quart_starts_after_a_start_that_failed(shutdown: bool) -> None:
+    Quart().available()
+    from quart import Quart as App
+
+    from weirpool.integrations.quart import current_pool, install
+
+    for fails in ("before", "itself"):
+        made: list[WorkerPool] = []
+        app, failing = App("again"), [True]
+
+        @app.before_serving
+        async def before(fails: str = fails, failing: list[bool] = failing) -> None:
+            if fails == "before" and failing.pop():
+                raise ConnectionError("no")
+
+        def make(fails: str = fails, failing: list[bool] = failing, made: list[WorkerPool] = made) -> WorkerPool:
+            if fails == "itself" and failing.pop():
+                raise ConnectionError("no")
+            made.append(WorkerPool())
+            return made[-1]
+
+        install(app, Pools(make))
+        with pytest.raises(ConnectionError):
+            await app.startup()
+        if shutdown:
+            await app.shutdown()
+        failing[:] = [False, False]
+        await app.startup()
+        async with app.app_context():
+            assert [current_pool()] == made
+        await app.shutdown()
+
+
+async def test_quart_refuses_pools_once_it_has_started() -> None:
+    Quart().available()
+    from quart import Quart as App
+
+    from weirpool.integrations.quart import install
+
+    app = App("late")
+    async with app.test_app():
+        with pytest.raises(RuntimeError, match="before the application starts"):
+            install(app, one())
+    install(app, one())
+    async with app.test_app():
+        pass
+
+
 # Django -------------------------------------------------------------------------------------------------------------------
 
 
@@ -258,6 +376,27 @@ async def test_the_subapplications_of_aiohttp_have_its_pools(work: Work) -> None
     async with Aiohttp().served(other):
         with pytest.raises(RuntimeError, match="before the application starts"):
             install(other, one())
+
+
+async def test_what_feeds_a_pool_of_aiohttp_has_the_application_only() -> None:
+    Aiohttp().available()
+    from aiohttp import web
+
+    from weirpool.integrations.aiohttp import install, pool_of
+
+    app, pools, fed = web.Application(), one(), []
+
+    async def feed(app: web.Application) -> Any:
+        fed.append(await pool_of(app).run(echo, 1))
+        yield
+
+    with pytest.raises(RuntimeError, match=r"call install\(app, pools\)"):
+        pool_of(app)
+    install(app, pools)
+    app.cleanup_ctx.append(feed)
+    async with Aiohttp().served(app):
+        assert fed == [1]
+        assert [pool_of(app)] == list(pools)
 
 
 @pytest.mark.complains

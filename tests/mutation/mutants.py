@@ -141,7 +141,8 @@ def _function(tree: ast.Module, scope: str) -> str | None:
     """Return the outermost function of a scope."""
     body, path = tree.body, ""
     for name in scope.split(".")[1:]:
-        (node,) = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and n.name == name]
+        # The last one of a name is what runs: those before it are overloads.
+        node = [n for n in body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and n.name == name][-1]
         path = f"{path}.{name}" if path else name
         if not isinstance(node, ast.ClassDef):
             return path
@@ -152,7 +153,7 @@ def _function(tree: ast.Module, scope: str) -> str | None:
 def _code(code: types.CodeType, path: str) -> types.CodeType:
     """Find the code of a function in that of its module."""
     for name in path.split("."):
-        (code,) = [part for part in code.co_consts if isinstance(part, types.CodeType) and part.co_name == name]
+        code = [part for part in code.co_consts if isinstance(part, types.CodeType) and part.co_name == name][-1]
     return code
 
 

@@ -202,8 +202,8 @@ BUGS = (
         WorkerPool,
         (
             (
-                "self._admission.wait(job, self._settings.submit_timeout)",
-                "self._admission.wait(job, (self._settings.submit_timeout or 0) * 10 or None)",
+                "return await self._admission.wait(job, self._settings.submit_timeout)",
+                "return await self._admission.wait(job, (self._settings.submit_timeout or 0) * 10 or None)",
             ),
         ),
     ),

@@ -359,3 +359,23 @@ def test_it_refuses_other_threads() -> None:
     thread.start()
     thread.join()
     assert errors == ["weirpool.run() handles signals, which Python allows in the main thread only: call it there"]
+
+
+@pytest.mark.complains
+def test_a_signal_before_the_first_step_of_main_cancels_it(caplog: pytest.LogCaptureFixture) -> None:
+    went_on = []
+    to_come = [TERM]
+
+    class Loop(asyncio.SelectorEventLoop):
+        def create_task(self, coro: Any, **options: Any) -> Any:
+            while to_come:
+                signal.raise_signal(to_come.pop())
+            return super().create_task(coro, **options)
+
+    async def main() -> None:
+        await asyncio.sleep(0)
+        went_on.append(True)
+
+    assert run(main, loop_factory=Loop) == 143
+    assert went_on == []
+    assert [record.message for record in caplog.records] == ["SIGTERM: main() is cancelled, as it is not in serve()"]

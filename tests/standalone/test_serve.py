@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import Gate, Stubborn, adds_up, echo, sleep, turns
 from weirpool import JobCancelled, PoolClosed, PoolState, WorkerPool, serve
+from weirpool.testing import DeterministicLoop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -364,3 +365,12 @@ async def test_it_refuses_other_loops_and_other_threads(pool: WorkerPool) -> Non
         await asyncio.to_thread(thread.join)
     assert "serve() must be called on the event loop on which <WorkerPool 'letters' open" in errors[0]
     assert "which Python allows in the main thread only" in errors[1]
+
+
+def test_on_a_loop_without_io_it_fails_and_leaves_the_signals_as_they_were() -> None:
+    async def main() -> None:
+        async with WorkerPool() as pool:
+            await serve(pool)
+
+    with asyncio.Runner(loop_factory=DeterministicLoop) as runner, pytest.raises(NotImplementedError, match="no I/O"):
+        runner.run(main())

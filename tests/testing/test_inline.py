@@ -98,9 +98,11 @@ async def test_what_was_submitted_is_recorded_with_its_arguments_and_options_par
         handle = await pool.submit(parent, pool, name="the parent")
         with pytest.raises(ValueError):
             await pool.submit(echo, 1, timeout=-1)
-    first, second = pool.submitted
+        await pool.run(echo, 2, timeout=None, priority=1)
+    first, second, third = pool.submitted
     assert first == Submitted(parent, (pool,), {"name": "the parent"}, handle)
     assert (second.fn, second.args, second.options) == (echo, ("child",), {"timeout": 3})
+    assert (third.fn, third.args, third.options) == (echo, (2,), {"timeout": None, "priority": 1}), "not what run() adds"
 
 
 async def test_a_job_that_submits_another_waits_for_its_end() -> None:

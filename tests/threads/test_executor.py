@@ -175,7 +175,7 @@ def numbers() -> Iterator[int]:
 @pytest.mark.parametrize(
     ("fn", "message"),
     [
-        (None, "takes a plain function, got None"),
+        (None, r"submit\(\) takes a function, got None .*: pass the function and its arguments apart, submit\(fn, \.\.\.\)"),
         (numbers, "got the generator function numbers: wrap it in one that consumes it"),
     ],
 )

@@ -629,6 +629,36 @@ def test_a_job_that_is_cancelled_while_its_thread_waits_goes_on_there_with_a_can
     until(lambda: home.pool.stats().running == (0 if call is by_run else 1))
 
 
+@pytest.mark.parametrize("by", ["submit", "executor"])
+def test_a_job_that_is_cancelled_does_not_wait_for_room_in_its_thread_for_longer(home: Home, by: str) -> None:
+    submit: Any = home.pool.from_thread.submit if by == "submit" else home.pool.from_thread.executor().submit
+    raised: list[BaseException] = []
+
+    def outer() -> None:
+        submit(sleep, FOREVER)
+        submit(sleep, FOREVER)  # lends its place, so that there is room; and waits to have it back, until it is cancelled
+        try:
+            submit(sleep, FOREVER)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    future = home.pool.from_thread.submit(in_thread(outer))
+    until(lambda: (home.pool.stats().accepted, home.pool.stats().lending) == (3, 1))
+    assert future.cancel()
+    until(lambda: bool(raised))
+    assert isinstance(raised[0], asyncio.CancelledError)
+    until(lambda: (home.pool.stats().cancelled, home.pool.stats().accepted) == (1, 3))
+
+
+def test_what_a_job_in_a_thread_has_submitted_can_be_cancelled_at_once(home: Home) -> None:
+    def outer() -> bool:
+        return home.pool.from_thread.submit(sleep, FOREVER).cancel()
+
+    assert home.pool.from_thread.run(in_thread(outer))
+    until(lambda: home.pool.stats().cancelled == 1)
+
+
 @threads
 def test_a_job_that_has_waited_for_long_enough_goes_on_when_it_has_its_place_back(home: Home, threaded: Any) -> None:
     def outer() -> tuple[bool, int]:

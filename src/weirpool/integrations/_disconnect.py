@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Watched:
         self._receive = receive
         self._send = send
         self._messages: asyncio.Queue[Message] = asyncio.Queue(1)
-        self._answered = False
+        self._begun = self._answered = False
         self._gone = False
         self._cancelled = False
 
@@ -49,6 +50,12 @@ class Watched:
             watch.cancel()
             if self._cancelled:
                 task.uncancel()
+        if self._cancelled and not self._begun:
+            # Nobody reads it. But a middleware may be around this that takes no answer for a failure: Starlette's
+            # BaseHTTPMiddleware, which `@app.middleware("http")` is.
+            with suppress(OSError):  # which servers may raise: the client has gone
+                await self._send({"type": "http.response.start", "status": 499, "headers": []})
+                await self._send({"type": "http.response.body", "body": b""})
 
     async def _watch(self, task: asyncio.Task[Any]) -> None:
         while True:
@@ -74,6 +81,8 @@ class Watched:
 
     async def send(self, message: Message) -> None:
         """Send something to the client; after the end of the answer, the client may go."""
-        if message["type"] == "http.response.body" and not message.get("more_body", False):
+        self._begun = True
+        kind = message["type"]
+        if (kind == "http.response.body" and not message.get("more_body", False)) or kind == "http.response.pathsend":
             self._answered = True
         await self._send(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
 
@@ -12,7 +13,7 @@ from weirpool import WorkerPool
 from ._budget import check_budget, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from ._budget import Budget
@@ -72,6 +73,8 @@ class Pools:
         self._factories = factories
         self._drain_delay = seconds("drain_delay", drain_delay)
         if budget is not None:
+            if not isinstance(budget, Mapping):
+                raise TypeError(f"budget must be a weirpool.integrations.Budget(...), got {budget!r:.80}")
             check_budget(0, **budget)  # so that what makes no sense is refused here
         self._budget = budget
         self._opened: WeakSet[OpenPools] = WeakSet()

@@ -68,7 +68,7 @@ class BadDeadlineError(Exception):
     """
 
     def __init__(self, header: str) -> None:
-        unit = "milliseconds" if header.endswith("-ms") else "seconds"
+        unit = "milliseconds" if header.lower().endswith("-ms") else "seconds"
         super().__init__(f"the header {header} must be one number of {unit}")
         self.answer: Answer = problem(400, "deadline", f"The header {header} must be one number of {unit}, such as 1.5.")
 
@@ -88,7 +88,13 @@ class RequestTime:
         unknown = [name for name in options if name not in RequestOptions.__annotations__]
         if unknown:
             known = ", ".join(RequestOptions.__annotations__)
-            raise TypeError(f"install() has the options {known}, got {', '.join(map(repr, unknown))}")
+            said = f"install() has the options {known}, got {', '.join(map(repr, unknown))}"
+            if unknown == ["cancel_on_disconnect"]:
+                said += (
+                    "; handlers whose client has gone are cancelled by Quart and Django in any case, and by aiohttp if "
+                    "web.run_app() or AppRunner() is told so: handler_cancellation=True"
+                )
+            raise TypeError(said)
         self._usual = _above_0("request_timeout", options.get("request_timeout"))
         most = _above_0("max_request_timeout", options.get("max_request_timeout"))
         header = options.get("deadline_header")

@@ -83,17 +83,20 @@ def install(app: web.Application, pools: Pools, **options: Unpack[RequestOptions
     app.middlewares.append(_answering(time))
 
 
-def pools_of(request: web.Request) -> OpenPools:
+def pools_of(request: web.Request | web.Application) -> OpenPools:
     """Return the pools of the application that a request is for, or of the one that that is a part of.
+
+    Args:
+        request: a request; or the application itself, for what has none, such as a `cleanup_ctx`.
 
     Raises:
         RuntimeError: it has none.
     """
-    place = request.config_dict.get(_PLACE)
+    place = request.get(_PLACE) if isinstance(request, web.Application) else request.config_dict.get(_PLACE)
     return of_app(place and place.opened)
 
 
-def pool_of(request: web.Request, name: str = DEFAULT) -> WorkerPool:
+def pool_of(request: web.Request | web.Application, name: str = DEFAULT) -> WorkerPool:
     """Return a pool of the application that a request is for; see `pools_of`.
 
     Raises:

@@ -12,6 +12,7 @@ async def send(to: str, pool: Pool): ...
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from fastapi import Depends
@@ -35,11 +36,11 @@ if TYPE_CHECKING:
 __all__ = ["AppPools", "Pool", "background", "install", "pool_named"]
 
 
+@dataclass(frozen=True)
 class _Named:
-    """A dependency: the application's pool of this name."""
+    """A dependency: the application's pool of this name. Equal to its like, for `dependency_overrides`."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     async def __call__(self, connection: HTTPConnection) -> WorkerPool:
         return pool_of(connection, self.name)
@@ -74,8 +75,12 @@ def install(app: FastAPI, pools: Pools, **options: Unpack[ASGIOptions]) -> None:
     install_checked(app, pools, options, check)
 
 
-def pool_named(name: str) -> Callable[[HTTPConnection], Awaitable[WorkerPool]]:
-    """Return a dependency: the application's pool of this name, as in `Annotated[WorkerPool, Depends(pool_named("mail"))]`."""
+def pool_named(name: str = DEFAULT) -> Callable[[HTTPConnection], Awaitable[WorkerPool]]:
+    """Return a dependency: the application's pool of this name, as in `Annotated[WorkerPool, Depends(pool_named("mail"))]`.
+
+    It is equal to any other of this name, so that tests can replace it: `app.dependency_overrides[pool_named("mail")] = ...`.
+    That of `Pool` is `pool_named()`.
+    """
     return _Named(name)
 
 

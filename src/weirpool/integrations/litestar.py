@@ -71,9 +71,8 @@ class PoolsPlugin(InitPlugin):
         Raises:
             RuntimeError: the application has another such plugin.
         """
-        if PoolError in app_config.signature_namespace.values():
+        if any(isinstance(plugin, PoolsPlugin) and plugin is not self for plugin in app_config.plugins):
             raise RuntimeError(TWICE.replace("install() was called twice for", "PoolsPlugin was given twice to"))
-        app_config.signature_namespace.update(Pool=Pool, PoolError=PoolError, WorkerPool=WorkerPool)
         app_config.middleware.append(self._serving)
         app_config.lifespan.append(self._life)
         app_config.exception_handlers = {PoolError: _answer, **app_config.exception_handlers}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, TypeVarTuple
 
-from quart import Response, current_app, request
+from quart import Response, current_app, has_request_context, request
 
 from weirpool import PoolError
 
@@ -56,12 +56,14 @@ def install(app: Quart, pools: Pools, **options: Unpack[RequestOptions]) -> None
     Raises:
         TypeError: an argument is of the wrong kind.
         ValueError: an argument is out of its range.
-        RuntimeError: this was done before.
+        RuntimeError: the application has started, or this was done before.
     """
     checked_pools(pools)
     time = RequestTime(options)
     if KEY in app.extensions:
         raise RuntimeError(TWICE)
+    if hasattr(app, "shutdown_event") and not app.shutdown_event.is_set():
+        raise RuntimeError("install() must be called before the application starts: where it is made")
     app.extensions[KEY] = None
 
     if time:
@@ -117,17 +119,16 @@ def background(
 class _Life:
     """Open the pools at the first step and close them at the second, as a `while_serving` generator does; any number of times.
 
-    A generator would serve for one life only, and tests start an application again and again.
+    A generator would serve for one life only, and tests start an application again and again. Nor does the number of
+    steps say which this is: of a start that has failed there may be no second one, or it is the first.
     """
 
     def __init__(self, app: Quart, pools: Pools) -> None:
         self._app = app
         self._pools = pools
-        self._lives = False
 
     async def __anext__(self) -> None:
-        self._lives = not self._lives
-        if self._lives:
+        if not self._app.shutdown_event.is_set():
             self._app.extensions[KEY] = await self._pools.open().__aenter__()
             return
         opened = self._app.extensions[KEY]
@@ -140,7 +141,7 @@ class _Life:
 
 
 async def _answer(error: PoolError) -> Response:
-    answer = answer_to(error, request.http_version)
+    answer = answer_to(error, request.http_version) if has_request_context() else None  # else it is a websocket
     if answer is None:
         raise error
     return Response(answer.body, answer.status, answer.headers)

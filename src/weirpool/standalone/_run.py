@@ -89,7 +89,7 @@ def run(
 
 
 async def _main(main: Callable[..., Any], args: tuple[Any, ...], signals: Signals) -> None:
-    signals.main = asyncio.current_task()
+    signals.begin(asyncio.current_task())
     awaitable = main(*args)
     if not inspect.isawaitable(awaitable):
         raise TypeError(f"main must be an async function, and {function_name(main)}() returned {_checks.shown(awaitable)}")

@@ -63,6 +63,7 @@ class Signals:
         self._count = 0
         self._entered = 0
         self._serving = 0
+        self._early = False  # whether a signal has come before there was a `main`
         self._awaited: list[tuple[int, asyncio.Future[None]]] = []
         self._outer: Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
@@ -80,13 +81,13 @@ class Signals:
                 "serve() and weirpool.run() handle signals, which Python allows in the main thread only: call them there, "
                 "or close the pool yourself, by aclose()"
             )
-        self._entered += 1
-        if self._entered == 1:
-            self._outer, _current = _current, self
+        if not self._entered:
             self._be_woken()
+            self._outer, _current = _current, self
             for sig in _HEARD:
                 if signal.getsignal(sig) is not signal.SIG_IGN:
                     self._before[sig] = signal.signal(sig, self._handle)
+        self._entered += 1
         return self
 
     def __exit__(
@@ -110,6 +111,12 @@ class Signals:
         finally:
             self._serving -= 1
 
+    def begin(self, main: asyncio.Task[Any] | None) -> None:
+        """Have a task cancelled, the current one, if a signal comes that nobody waits for, or has come before this."""
+        self.main = main
+        if self._early:
+            self._hear()
+
     def at(self, number: int) -> asyncio.Future[None]:
         """Return a future that is done once so many signals have come."""
         future: asyncio.Future[None] = self.loop.create_future()
@@ -128,6 +135,7 @@ class Signals:
 
     def _hear(self) -> None:
         self._tell()
+        self._early = self.main is None
         if not self._serving and self.main is not None and not self.main.done():
             _log.warning(
                 "%s: main() is cancelled, as it is not in serve()",
@@ -158,7 +166,11 @@ class Signals:
         before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
         if before == -1:
             self._waker = ours, pythons
-            self.loop.add_reader(ours, ours.recv, 4096)
+            try:
+                self.loop.add_reader(ours, ours.recv, 4096)
+            except BaseException:  # there is no I/O on this loop
+                self._sleep()
+                raise
         else:
             signal.set_wakeup_fd(before)
             ours.close()
@@ -169,7 +181,8 @@ class Signals:
             ours, pythons = self._waker
             self._waker = None
             if not self.loop.is_closed():
-                self.loop.remove_reader(ours)
+                with suppress(NotImplementedError):
+                    self.loop.remove_reader(ours)
             now = signal.set_wakeup_fd(-1)
             if now != pythons.fileno():
                 signal.set_wakeup_fd(now)

@@ -28,6 +28,7 @@ _ONE_AT_A_TIME: dict[str, Any] = {
     "max_lending": 1_000_000,
     "max_strays": 1_000_000,
 }
+_DEFAULTS: dict[str, Any] = WorkerPool.submit.__kwdefaults__ or {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Submitted:
     Attributes:
         fn: the function.
         args: its arguments.
-        options: what else `submit` was given: `{"timeout": 5}`, for instance.
+        options: what else `submit` or `run` was given, if it is not the default: `{"timeout": 5}`, for instance.
         handle: the job.
     """
 
@@ -93,7 +94,7 @@ class InlinePool(WorkerPool):
             cancels the job, as with `run`. Arguments and errors are those of `WorkerPool.submit`.
             """
             handle = await super().submit(fn, *args, **options)
-            self._submitted.append(Submitted(fn, args, options, handle))
+            self._note(fn, args, options, handle)
             await self._end_of(handle)
             return handle
 
@@ -103,12 +104,15 @@ class InlinePool(WorkerPool):
             `await pool.wait_idle()` waits for all such. Arguments and errors are those of `WorkerPool.submit_nowait`.
             """
             handle = super().submit_nowait(fn, *args, **options)
-            self._submitted.append(Submitted(fn, args, options, handle))
+            self._note(fn, args, options, handle)
             return handle
 
     @property
     def submitted(self) -> tuple[Submitted, ...]:
-        """What was accepted, in that order; a submission that has joined the job of another (`coalesce`) has its handle."""
+        """What was accepted, in that order; a submission that has joined the job of another (`coalesce`) has its handle.
+
+        What other threads have submitted by `from_thread` is not in it.
+        """
         return tuple(self._submitted)
 
     async def resize(self, *, min_workers: int | None = None, max_workers: int | None = None) -> None:
@@ -119,6 +123,10 @@ class InlinePool(WorkerPool):
             WorkerPool(**{**self._options, **given})
             self._options |= given
         await super().resize(max_workers=1 if given else None)
+
+    def _note(self, fn: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any], handle: JobHandle[Any]) -> None:
+        given = {name: value for name, value in options.items() if value is not _DEFAULTS[name]}  # `run` passes all on
+        self._submitted.append(Submitted(fn, args, given, handle))
 
     async def _end_of(self, handle: JobHandle[Any]) -> None:
         try:
