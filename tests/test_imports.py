@@ -16,6 +16,7 @@ import weirpool.events
 
 PUBLIC = [
     "FailureType",
+    "Group",
     "JobCancelled",
     "JobHandle",
     "JobState",
@@ -26,6 +27,7 @@ PUBLIC = [
     "PoolOverloaded",
     "PoolState",
     "PoolStats",
+    "Results",
     "RunningJob",
     "ShutdownReport",
     "Worker",

@@ -30,6 +30,8 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _closing  _scaler               the way out; more and fewer places
     _crossing  _job_future          submissions from other threads, and what those hold
     _executor  _from_thread         the pool as an Executor of concurrent.futures, and as other threads see it
+    _completed  _job_group          jobs in the order in which they end; jobs that belong together
+    _results                        the stream of all jobs that end
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
     integrations                    public: web frameworks, and the status page
@@ -53,6 +55,7 @@ from ._worker import Worker, current_worker
 
 __all__ = [
     "FailureType",
+    "Group",
     "JobCancelled",
     "JobHandle",
     "JobState",
@@ -63,6 +66,7 @@ __all__ = [
     "PoolOverloaded",
     "PoolState",
     "PoolStats",
+    "Results",
     "RunningJob",
     "ShutdownReport",
     "Worker",
@@ -79,9 +83,16 @@ __all__ = [
 ]
 
 if _typing.TYPE_CHECKING:
+    from ._job_group import Group
+    from ._results import Results
     from .standalone import run, serve
 
-_LATER = {"run": ".standalone", "serve": ".standalone"}  # what few processes need is loaded by those
+_LATER = {
+    "Group": "._job_group",
+    "Results": "._results",
+    "run": ".standalone",
+    "serve": ".standalone",
+}  # what few processes need is loaded by those
 
 # Tracebacks and documentation should say weirpool.WorkerPool, not weirpool._pool.WorkerPool.
 for _name in set(__all__) - set(_LATER):

@@ -6,9 +6,8 @@ other's end, and jobs of one key: the next may not start before one of those tha
 
 from __future__ import annotations
 
+from asyncio import Future
 from typing import TYPE_CHECKING
-
-from ._lending import Waiter
 
 if TYPE_CHECKING:
     from ._job import Job
@@ -47,14 +46,16 @@ def refuse_circle(run: Run, job: Job) -> None:
 def _matters(job: Job) -> bool:
     """Say whether others may have to wait for a job to end: without that it closes no circle."""
     waiters = job.waiters if isinstance(job.waiters, list) else (job.waiters,)
-    return (job.ticket is not None and job.ticket.key is not None) or any(isinstance(each, Waiter) for each in waiters)
+    return (job.ticket is not None and job.ticket.key is not None) or any(
+        each is not None and type(each) is not Future for each in waiters
+    )
 
 
 def _needs(job: Job) -> list[Job]:
     """Return the jobs that a running job waits for, all of which must end; or those of which one must end for it to start."""
     if job.run is not None:
         loan = job.run.loan
-        return [] if loan is None else [wait.target for wait in loan.waits if wait.target is not None]
+        return [] if loan is None else [target for wait in loan.waits for target in wait.targets]
     return [] if job.owner is None else job.owner.ahead_of(job)
 
 

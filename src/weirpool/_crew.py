@@ -38,7 +38,7 @@ from ._watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._observers import Listener
+    from ._observers import JobListener
     from ._overload import Overload
     from ._queue import JobQueue
     from ._settings import Settings
@@ -80,7 +80,7 @@ class Crew:
         settings: Settings,
         queue: JobQueue,
         ledger: Ledger,
-        observers: Listener | None,
+        observers: JobListener | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.name = settings.name
@@ -135,6 +135,14 @@ class Crew:
         for call in self.supervisor.last_calls():
             with suppress(Exception):  # whatever becomes of it, the pool is closed
                 call(self)
+
+    def listen(self, listener: JobListener | None) -> JobListener | None:
+        """Tell another of what happens to jobs from now on; return who has been told so far.
+
+        Not to be called with None in the midst of whatever the crew is doing: it relies on there being somebody to tell.
+        """
+        before, self._observers = self._observers, listener
+        return before
 
     # How many places ---------------------------------------------------------------------------------------------------
 

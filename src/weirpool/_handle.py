@@ -216,15 +216,15 @@ async def wait_inside(job: Any, run: Run, abort: Callable[[BaseException], Await
         abort: called if that is refused or cancelled, and awaited before the job waits to have its place back.
     """
     # A task of a job's own that merely looks on does not keep the job from ending; who calls `run` needs what comes of it.
-    target = job if abort is not None or asyncio.current_task() is run.task else None
-    if target is not None:
+    targets = (job,) if abort is not None or asyncio.current_task() is run.task else ()
+    if targets:
         try:
             refuse_circle(run, job)
         except RuntimeError as refusal:
             if abort is not None:
                 await abort(refusal)
             raise
-    async with Lent(run, job.owner, target, abort=abort) as wait:
+    async with Lent(run, job.owner, targets, abort=abort) as wait:
         assert wait is not None  # as it is not to wait anyway
         if job.owner is not None:  # else it has ended: to lend a place starts others, and sheds those that are late
             waiter = Waiter(wait)

@@ -26,7 +26,7 @@ from ._run import Run, current_run
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator
 
     from ._job import Job, JobOwner
     from ._lifecycle import Ledger
@@ -238,21 +238,22 @@ class Wait:
     Args:
         run: the run of the job.
         owner: the pool that is waited for.
-        target: the job that is waited for, if it is one and the job can't go on before that has ended.
+        targets: the jobs that are waited for, if the job can't go on before all of them have ended; it is asked each time, and
+            may change.
 
     Raises:
         PoolOverloaded: one more job would lend its place than may.
     """
 
-    __slots__ = ("_away", "_home", "_lends", "loan", "run", "target")
+    __slots__ = ("_away", "_home", "_lends", "loan", "run", "targets")
 
-    def __init__(self, run: Run, owner: JobOwner, target: Job | None = None) -> None:
+    def __init__(self, run: Run, owner: JobOwner, targets: Collection[Job] = ()) -> None:
         assert run.job is not None
         assert run.job.owner is not None
         self.loan = Loan.of(run)
         self._home, self._away = run.job.owner.lending, owner.lending
         self._lends = False
-        self.target = target
+        self.targets = targets
         self.run: Run | None = run
         lenders: tuple[Wait, ...] = (self,)
         if self._home is self._away:
@@ -310,25 +311,25 @@ class Lent:
     Args:
         run: the run of the job.
         owner: the pool that is waited for.
-        target: the job that is waited for; see `Wait`.
+        targets: the jobs that are waited for; see `Wait`.
         abort: called if waiting is refused, fails or is cancelled, and awaited before the job waits for its place.
         anyway: whether to wait without lending the place if too many lend theirs already.
     """
 
-    __slots__ = ("_abort", "_anyway", "_owner", "_run", "_target", "_wait")
+    __slots__ = ("_abort", "_anyway", "_owner", "_run", "_targets", "_wait")
 
     def __init__(
         self,
         run: Run,
         owner: JobOwner,
-        target: Job | None = None,
+        targets: Collection[Job] = (),
         *,
         abort: Callable[[BaseException], Awaitable[None]] | None = None,
         anyway: bool = False,
     ) -> None:
         self._run = run
         self._owner = owner
-        self._target = target
+        self._targets = targets
         self._abort = abort
         self._anyway = anyway
         self._wait: Wait | None = None
@@ -340,7 +341,7 @@ class Lent:
             PoolOverloaded: one more job would lend its place than may.
         """
         try:
-            self._wait = Wait(self._run, self._owner, self._target)
+            self._wait = Wait(self._run, self._owner, self._targets)
         except PoolOverloaded as refusal:
             if not self._anyway:
                 await self._give_up(refusal)

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from ._lifecycle import PoolState
     from ._run import Run
 
-__all__ = ["Listener", "Observers"]
+__all__ = ["JobListener", "Listener", "Observers"]
 
 _log = logging.getLogger("weirpool.observer")
 
 _HOOKS = [name for name in vars(Observer) if not name.startswith("_")]
 
 
-class Listener(Protocol):
-    """Whoever hears what happens in a pool: its observers, or something that passes it on to them."""
+class JobListener(Protocol):
+    """Whoever hears what happens to the jobs and places of a pool."""
 
     def job_accepted(self, job: Job) -> None:
         """Hear that a job was accepted."""
@@ -47,16 +47,20 @@ class Listener(Protocol):
         """Hear that an abandoned job really ended."""
         ...
 
+    def pool_resized(self, was: int, now: int, reason: str) -> None:
+        """Hear that the number of workers was changed."""
+        ...
+
+
+class Listener(JobListener, Protocol):
+    """Whoever hears what happens in a pool: its observers, or something that passes it on to them."""
+
     def submit_refused(self, reason: str) -> None:
         """Hear that a submission was not accepted."""
         ...
 
     def pool_moved(self, was: PoolState, now: PoolState) -> None:
         """Hear that the pool moved on."""
-        ...
-
-    def pool_resized(self, was: int, now: int, reason: str) -> None:
-        """Hear that the number of workers was changed."""
         ...
 
 

@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from ._crossing import Crossing, Wishes
     from ._events import Observer
     from ._from_thread import FromThread
+    from ._job_group import Group, Until
     from ._observers import Listener, Observers
     from ._overload import Overload
+    from ._results import Readers, Results
     from ._running import RunningJob
     from ._scaler import Scaler
     from ._settings import TraceMode
@@ -122,6 +124,7 @@ class WorkerPool(AsyncResource):
 
     _telemetry: Telemetry | None = None
     _crossed: Crossing | None = None
+    _readers: Readers | None = None
     _by_run = False  # whether what is being submitted is awaited by `run`, and who traces wants to know
 
     def __init__(
@@ -490,6 +493,76 @@ class WorkerPool(AsyncResource):
         finally:
             del handle, fn, args, self  # none of which a traceback through here should keep
 
+    # Jobs together ------------------------------------------------------------------------------------------------------
+
+    def group(
+        self,
+        *,
+        until: Until = "first_error",
+        timeout: float | None = None,
+        deadline: float | None = None,
+    ) -> Group:
+        """Make a group of jobs, none of which outlives its block: `async with pool.group() as group`.
+
+        Jobs are submitted to it as to the pool, and are the pool's jobs in all else. A normal end of the block waits for all
+        of them. An exception in the block, or a cancellation of its task, cancels all, and waits until they have ended or are
+        abandoned. What jobs fail with leaves the block as an `ExceptionGroup`, with what the block itself has raised, as with
+        `asyncio.TaskGroup`. That somebody has cancelled a job is no error; that the pool has ended it, because it closes or
+        overflows, is one. A job that waits at the end of such a block lends its place meanwhile.
+
+        Args:
+            until: what stops the group. "first_error": the first error cancels the rest, and interrupts the block.
+                "all_ended": nothing, all jobs run to their end. "first_success": the first success cancels the rest, and
+                interrupts the block, which raises nothing; `group.result()` is what came of it. If none succeeds, the errors
+                of all leave the block.
+            timeout: how much time its jobs have from when it is entered, in seconds; None: no limit.
+            deadline: when its jobs must have ended, queueing included, on the loop's clock; None: no limit. With either, the
+                block is a `deadline_scope`, too.
+
+        Returns:
+            The group, to be entered once.
+
+        Raises:
+            TypeError: an argument is of the wrong kind.
+            ValueError: an argument is out of its range.
+        """
+        from ._job_group import Group  # noqa: PLC0415  # few programs use it
+
+        return Group(self, self._used_by, self._expect, until, timeout, deadline)
+
+    def results(self, *, buffer: int = 1000) -> Results:
+        """Return a stream of all jobs that end from now on, whoever has submitted them: `async for handle in pool.results()`.
+
+        It ends when the pool is closed and all was read. Each stream gets all jobs. It never holds up a job: where it is read
+        too slowly, the oldest jobs that were not read are dropped, and counted in `stream.missed`. To stop reading earlier,
+        drop it, or use it as `async with pool.results() as stream`.
+
+        Args:
+            buffer: how many jobs it keeps that were not read, at most, with their results.
+
+        Returns:
+            An async iterator over handles of jobs that have ended.
+
+        Raises:
+            TypeError: `buffer` is of the wrong kind.
+            ValueError: `buffer` is out of its range.
+            RuntimeError: the pool was not entered; this is called from one of its own jobs, which would wait for itself; or
+                from another thread or event loop.
+        """
+        from ._results import Readers, Results, Unread  # noqa: PLC0415  # few programs use it
+
+        unread = Unread(_checks.whole("buffer", buffer, "jobs", 1, 1_000_000_000))
+        stream = Results(unread, self._read)
+        if self._report is not None:
+            unread.end()
+            return stream
+        self._entered("WorkerPool.results()")
+        self._refuse_inside("results()")
+        if self._readers is None:
+            self._readers = Readers(self._crew)
+        self._readers.add(unread)
+        return stream
+
     @property
     def from_thread(self) -> FromThread:
         """The pool as other threads may use it: `submit`, `run`, and a `concurrent.futures.Executor`.
@@ -794,6 +867,26 @@ class WorkerPool(AsyncResource):
         if not wishes.patient:
             self._admission.refuse_full()
         return self._admission.wait(job, self._settings.submit_timeout)
+
+    def _used_by(self, what: str) -> Crew:
+        """Return the crew for something that uses an open pool."""
+        self._steering(what)
+        return self._crew
+
+    def _expect(self, awaited: bool) -> None:
+        """Note whether what is submitted next is going to be awaited by whoever submits it."""
+        if self._telemetry is not None and self._telemetry.tracing:
+            self._by_run = awaited
+
+    async def _read(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait for more results."""
+        _checks.on_loop("reading results", self._loop)
+        self._refuse_inside("results()")
+        await self._lending(wait)
+
+    def _refuse_inside(self, what: str) -> None:
+        if self._inside():
+            raise RuntimeError(f"{what} was used in a job of {self!r}, and would wait for itself: read it outside of its jobs")
 
     def _mark_awaited(self, job: Job) -> None:
         assert self._telemetry is not None

@@ -41,6 +41,16 @@ async def test_a_job_that_run_awaits_is_a_child_and_current_inside(traces: Trace
     assert span.links == ()
 
 
+async def test_a_job_of_a_group_is_a_child_as_its_block_waits_for_it(traces: Traces) -> None:
+    async with WorkerPool(tracer_provider=traces.provider) as pool:
+        with traces.tracer.start_as_current_span("request") as request:
+            async with pool.group() as group:
+                await group.submit(inner)
+                await pool.submit(echo, 1)
+    assert traces.span("inner").parent == request.get_span_context()
+    assert traces.span("echo").parent is None
+
+
 @pytest.mark.realtime
 async def test_a_job_that_a_thread_runs_is_a_child_of_the_span_there(traces: Traces) -> None:
     async with WorkerPool(tracer_provider=traces.provider) as pool:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, assert_type
 
 import weirpool
 from weirpool import (
+    Group,
     JobCancelled,
     JobHandle,
     JobState,
@@ -25,6 +26,7 @@ from weirpool import (
     PoolOverloaded,
     PoolState,
     PoolStats,
+    Results,
     ShutdownReport,
     WorkerPool,
     current_job,
@@ -429,3 +431,48 @@ async def wrongly_alone(pool: WorkerPool) -> None:
     weirpool.run(blocking, "event")  # type: ignore[arg-type]
     weirpool.run(deliver, "event")  # type: ignore[arg-type]
     weirpool.run(nothing, exit_timeout=None)  # type: ignore[arg-type]
+
+
+# Groups and results ---------------------------------------------------------------------------------------------------
+
+
+async def together(pool: WorkerPool) -> Receipt:
+    async with pool.group(timeout=5, deadline=None) as group:
+        assert_type(group, Group)
+        receipt = await group.submit(deliver, "paid", 1, timeout=None, name="delivery", key="k", coalesce=True, priority=1)
+        assert_type(receipt, JobHandle[Receipt])
+        assert_type(group.submit_nowait(in_thread(blocking), "paid"), JobHandle[int])
+        async for handle in group.as_completed():
+            assert_type(handle, JobHandle[Any])
+    async with pool.group(until="first_success") as first_of:
+        await first_of.submit(deliver, "paid", 1)
+    assert_type(first_of.winner, JobHandle[Any] | None)
+    async with pool.group(until="all_ended"):
+        return receipt.result()  # the block swallows nothing that a checker would have to know of
+
+
+async def everything(pool: WorkerPool) -> None:
+    async with pool.results(buffer=10) as stream:
+        assert_type(stream, Results)
+        async for handle in stream:
+            assert_type(handle, JobHandle[Any])
+        assert_type(stream.missed, int)
+    async for handle in pool.results():
+        assert_type(handle.state, JobState)
+
+
+async def wrongly_together(pool: WorkerPool) -> None:
+    pool.group(until="last_success")  # type: ignore[arg-type]
+    pool.group("all_ended")  # type: ignore[call-arg]
+    pool.group(timeout="5")  # type: ignore[arg-type]
+    pool.results(10)  # type: ignore[call-arg]
+    pool.results(buffer=1.5)  # type: ignore[arg-type]
+    with pool.group():  # type: ignore[attr-defined]
+        pass
+    async with pool.group() as group:
+        await group.submit(deliver, "paid")  # type: ignore[arg-type]
+        await group.submit(deliver("paid", 1))  # type: ignore[arg-type]
+        group.submit_nowait(blocking, "paid")  # type: ignore[arg-type]
+        await group.submit(deliver, "paid", 1, timeout="5")  # type: ignore[arg-type]
+        for _ in group.as_completed():  # type: ignore[attr-defined]
+            pass
