@@ -15,11 +15,14 @@ import weirpool
 import weirpool.events
 
 PUBLIC = [
+    "Failed",
     "FailureType",
     "JobCancelled",
     "JobHandle",
     "JobState",
     "JobTimeout",
+    "MapProgress",
+    "MapResults",
     "Percentiles",
     "PoolClosed",
     "PoolError",

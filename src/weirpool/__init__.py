@@ -30,6 +30,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _closing  _scaler               the way out; more and fewer places
     _crossing  _job_future          submissions from other threads, and what those hold
     _executor  _from_thread         the pool as an Executor of concurrent.futures, and as other threads see it
+    _progress  _flow  _map          how far a map has come; the flow of its items; what `map` returns
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
     integrations                    public: web frameworks, and the status page
@@ -52,11 +53,14 @@ from ._snapshot import FailureType, Percentiles, PoolStats, ShutdownReport
 from ._worker import Worker, current_worker
 
 __all__ = [
+    "Failed",
     "FailureType",
     "JobCancelled",
     "JobHandle",
     "JobState",
     "JobTimeout",
+    "MapProgress",
+    "MapResults",
     "Percentiles",
     "PoolClosed",
     "PoolError",
@@ -79,9 +83,13 @@ __all__ = [
 ]
 
 if _typing.TYPE_CHECKING:
+    from ._map import Failed, MapProgress, MapResults
     from .standalone import run, serve
 
-_LATER = {"run": ".standalone", "serve": ".standalone"}  # what few processes need is loaded by those
+_LATER = {
+    **dict.fromkeys(("Failed", "MapProgress", "MapResults"), "._map"),
+    **dict.fromkeys(("run", "serve"), ".standalone"),
+}  # what few processes need is loaded by those
 
 # Tracebacks and documentation should say weirpool.WorkerPool, not weirpool._pool.WorkerPool.
 for _name in set(__all__) - set(_LATER):

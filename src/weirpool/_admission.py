@@ -13,7 +13,7 @@ import math
 from collections import OrderedDict
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from ._circles import refuse_circle
 from ._errors import PoolClosed, PoolOverloaded
@@ -51,6 +51,14 @@ class _Answer(enum.Enum):
     CLOSED = enum.auto()
 
 
+class Reader(Protocol):
+    """Whoever submits on and on, and has to hear when that comes to an end."""
+
+    def intake_closed(self) -> None:
+        """Hear that no more jobs are accepted."""
+        ...
+
+
 class Admission:
     """Admit jobs to one pool.
 
@@ -82,6 +90,7 @@ class Admission:
         self._seldom = Seldom(loop.time)
         self._line: OrderedDict[asyncio.Future[_Answer | Job], Job] = OrderedDict()
         self._reserved = 0
+        self.readers: dict[Reader, None] = {}
         # Two moments of the past, and how many jobs had ended by then: the completion rate is measured from the older.
         self._marks = ((loop.time(), 0),) * 2
         if crew.overload is not None:
@@ -216,6 +225,28 @@ class Admission:
                 self._note_refusal("nesting")
             raise
 
+    def take(self, job: Job) -> bool:
+        """Accept a job now if there is room that nobody waits for, as `admit` does; but no overload policy is asked.
+
+        That is for submitters who wait for room as long as it takes, and never have more than a few jobs in the pool.
+        """
+        if self._crew.overload is None:
+            return self.admit(job)
+        if self._ledger.pool is not OPEN:
+            self._refuse_closed()
+        if self._crew.steering.choked:
+            self._refuse("strays", self._ledger.strays, self._crew.steering.most_strays)
+        if (self._line or self._reserved) and not self._may_pass(job):
+            return False
+        if not self._room(job) and not self._room_by_growth(job):
+            return False
+        self._accept(job)
+        return True
+
+    async def stand_in_line(self, job: Job) -> None:
+        """Accept a job that was not taken, once it is its turn, however long that takes; no place is lent meanwhile."""
+        await self._wait_and_accept(job, None)
+
     async def _wait_and_accept(self, job: Job, patience: float | None) -> Job:
         other = await self._wait_for_room(job, patience)
         if other is None:
@@ -231,6 +262,8 @@ class Admission:
             if not place.done():  # else its submitter has been cancelled, and has not woken yet
                 place.set_result(_Answer.CLOSED)
         self._line.clear()
+        for reader in tuple(self.readers):
+            reader.intake_closed()
 
     async def _run_by_caller(self, job: Job) -> None:
         """Accept a job that has no place and does not wait for one, and let its submitter wait for its end.
