@@ -19,13 +19,13 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Literal
 
 from . import _stack
-from ._checks import shown
 from ._circles import refuse_circle
 from ._errors import PoolClosed
 from ._lending import Lent, Waiter, inside, outlast
 from ._lifecycle import SUCCEEDED
 from ._logs import fields
 from ._run import CURRENT
+from ._show import function_name, shown
 
 if TYPE_CHECKING:
     import asyncio
@@ -391,6 +391,8 @@ class Flow:
             except StopAsyncIteration:
                 self._read_all = True
                 break
+            if self._read_all:  # it has swallowed the cancellation, or was about to yield when that came
+                break
             slot = self._submit(item)
             if slot is not None:
                 try:
@@ -452,6 +454,7 @@ class Flow:
         """Cancel what is left, and have the source closed, without waiting for that: nobody is there any more who could."""
         self._dropped = True
         self._cancel()
+        self._close_source()
         self._wake()
 
     async def _quiet_down(self) -> None:
@@ -485,7 +488,8 @@ class Flow:
         if feeder is not None:
             with suppress(Exception):  # whatever a logging handler does, whoever waits has to go on
                 _log.warning(
-                    "the source of a map of pool %r ignores its cancellation, and is left alone; it hangs at\n  %s",
+                    "the source %s of a map of pool %r ignores its cancellation, and is left alone; it hangs at\n  %s",
+                    function_name(self._source),
                     self._crew.name,
                     "\n  ".join(_stack.where(feeder)) or "an unknown place",
                     extra=fields("map.source_abandoned", self._crew.name),
@@ -502,16 +506,20 @@ class Flow:
         self._ready.clear()
         if self._source_timer is not None:
             self._source_timer.cancel()
-        if not self._is_async and isinstance(self._source, Generator):
-            try:
-                self._source.close()
-            except BaseException as error:
-                self._trouble = error
+        self._close_source()
         self._source = None
         if self._tally is not None:
             self._tally.end()
         if self._dropped:
             self._say_trouble()
+
+    def _close_source(self) -> None:
+        """Close a source that is not async, once nothing more will be read of it."""
+        if not self._is_async and isinstance(self._source, Generator):
+            try:
+                self._source.close()
+            except BaseException as error:
+                self._trouble = error
 
     def _say_trouble(self) -> None:
         """Hand what closing the source has raised to the loop, as there is nobody to raise it to."""
