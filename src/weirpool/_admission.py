@@ -13,7 +13,7 @@ import math
 from collections import OrderedDict
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 from ._circles import refuse_circle
 from ._errors import PoolClosed, PoolOverloaded
@@ -51,14 +51,6 @@ class _Answer(enum.Enum):
     CLOSED = enum.auto()
 
 
-class Reader(Protocol):
-    """Whoever submits on and on, and has to hear when that comes to an end."""
-
-    def intake_closed(self) -> None:
-        """Hear that no more jobs are accepted."""
-        ...
-
-
 class Admission:
     """Admit jobs to one pool.
 
@@ -90,7 +82,6 @@ class Admission:
         self._seldom = Seldom(loop.time)
         self._line: OrderedDict[asyncio.Future[_Answer | Job], Job] = OrderedDict()
         self._reserved = 0
-        self.readers: dict[Reader, None] = {}
         # Two moments of the past, and how many jobs had ended by then: the completion rate is measured from the older.
         self._marks = ((loop.time(), 0),) * 2
         if crew.overload is not None:
@@ -262,7 +253,7 @@ class Admission:
             if not place.done():  # else its submitter has been cancelled, and has not woken yet
                 place.set_result(_Answer.CLOSED)
         self._line.clear()
-        for reader in tuple(self.readers):
+        for reader in tuple(self._crew.supervisor.readers):
             reader.intake_closed()
 
     async def _run_by_caller(self, job: Job) -> None:

@@ -269,7 +269,7 @@ class Flow:
             if not waiter.done():
                 waiter.set_result(None)
         if self._dropped and not self.over and self._quiet:
-            self._finish()
+            self._loop.call_soon(self._finish, context=Context())  # not in the midst of a job's end
 
     def settled(self, slot: Slot) -> None:
         """Hear that the job of a slot is about to end."""
@@ -290,7 +290,7 @@ class Flow:
 
     def _begin(self) -> None:
         self._begun = True
-        self._admission.readers[self] = None
+        self._crew.supervisor.readers[self] = None
         if self._tally is not None:
             self._tally.start()
         if self._is_async:
@@ -407,9 +407,12 @@ class Flow:
     def _fed(self, task: Task[None]) -> None:
         """Hear that the feeder has ended; if it was cancelled before it had begun, it has not said so itself."""
         self._feeder = None
+        if self._source_timer is not None:
+            self._source_timer.cancel()
         if task.cancelled():
             self._end_with(CancelledError())
         self._wake()
+        self._crew.supervisor.reader_ended()
 
     def intake_closed(self) -> None:
         """Hear that the pool accepts no more jobs: what was accepted goes on, and the source is closed."""
@@ -417,9 +420,18 @@ class Flow:
         self._stop_feeder()
 
     def _stop_feeder(self) -> None:
-        if self._feeder is not None and not self._feeder_told:
-            self._feeder_told = True
-            self._feeder.cancel()
+        """Have the feeder end, within the grace."""
+        if self._feeder is not None:
+            if not self._feeder_told:
+                self._feeder_told = True
+                self._feeder.cancel()
+            if self._source_timer is None:
+                self._source_timer = self._loop.call_later(self._grace, self.give_up_source, context=Context())
+
+    @property
+    def reading(self) -> bool:
+        """Whether a task reads or closes the source."""
+        return self._feeder is not None
 
     # Stopping -----------------------------------------------------------------------------------------------------------
 
@@ -478,11 +490,9 @@ class Flow:
                 slot.job.remove_waiter(slot)  # type: ignore[arg-type]
                 self._unended -= 1
         self._stop_feeder()
-        if self._feeder is not None:
-            self._source_timer = self._loop.call_later(self._grace, self._give_up_source, context=Context())
         self._wake()
 
-    def _give_up_source(self) -> None:
+    def give_up_source(self) -> None:
         """Wait no more for a source that ignores its cancellation."""
         feeder, self._feeder = self._feeder, None
         if feeder is not None:
@@ -495,17 +505,20 @@ class Flow:
                     extra=fields("map.source_abandoned", self._crew.name),
                 )
         self._wake()
+        self._crew.supervisor.reader_ended()
 
     def _finish(self) -> None:
         """Note that nothing goes on any more, and close the source if nobody has."""
         if self.over:
             return
         self.over = True
-        self._admission.readers.pop(self, None)
+        self._crew.supervisor.readers.pop(self, None)
+        if self._on_error == "skip":
+            for slot in self._left:
+                if _accepted(slot.job) and slot.job.done():
+                    slot.job.exception()  # which is seen by that, as those before
         self._left.clear()
         self._ready.clear()
-        if self._source_timer is not None:
-            self._source_timer.cancel()
         self._close_source()
         self._source = None
         if self._tally is not None:
