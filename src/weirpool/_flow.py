@@ -105,7 +105,7 @@ class Flow:
         tally: Tally | None,
         grace: float,
     ) -> None:
-        self._source = source
+        self._source: Any = source
         self._is_async = is_async
         self._make = make
         self._admission = admission
@@ -332,6 +332,11 @@ class Flow:
 
             task.add_done_callback(asked, context=Context())
 
+    @property
+    def _wanted(self) -> bool:
+        """Whether what is read is submitted."""
+        return not self._read_all
+
     def _submit(self, item: object) -> Slot | None:
         """Submit an item; return its slot if it has to wait for room, in the pool's line."""
         slot = Slot(self, self._next_index, item)
@@ -371,29 +376,29 @@ class Flow:
 
     async def _feed(self) -> None:
         """Read an async source to its end, and close it."""
+        source = self._source
         try:
-            await self._feed_on()
+            await self._feed_on(source)
         except BaseException as error:
             if not (self._feeder_told and isinstance(error, CancelledError)):
                 self._end_with(error)
         self._feeder_told = True  # a cancellation would only interrupt what closes the source
-        if isinstance(self._source, AsyncGenerator) or hasattr(type(self._source), "closes_as_a_source"):
+        if isinstance(source, AsyncGenerator) or hasattr(type(source), "closes_as_a_source"):
             try:
-                await self._source.aclose()
+                await source.aclose()
             except BaseException as error:
                 self._trouble = error
 
-    async def _feed_on(self) -> None:
+    async def _feed_on(self, source: Any) -> None:
         """Read items and submit them, while there is room in the window and in the pool."""
         while not self._read_all:
             try:
-                item = await self._source.__anext__()
+                item = await source.__anext__()
             except StopAsyncIteration:
                 self._read_all = True
-                break
-            if self._read_all:  # it has swallowed the cancellation, or was about to yield when that came
-                break
-            slot = self._submit(item)
+                return
+            # Else it has swallowed its cancellation, or was about to yield when that came.
+            slot = self._submit(item) if self._wanted else None
             if slot is not None:
                 try:
                     await self._admission.stand_in_line(slot.job)

@@ -101,7 +101,7 @@ class Supervisor:
         error: why the pool could not be opened.
     """
 
-    __slots__ = ("_last_calls", "_loop", "_looking", "_name", "_stopping", "_task", "error", "group", "readers", "workers")
+    __slots__ = ("_last_calls", "_looking", "_loop", "_name", "_stopping", "_task", "error", "group", "readers", "workers")
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""`pool.map`: results in order or as they end, a bounded window, failures in three ways, and its place among other submitters."""
+"""`pool.map`: results in order or as they end, a bounded window, failures in three ways, its place among other submitters."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def backwards(number: int) -> int:
 # Results ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("items", [range(10), list(range(10)), iter(range(10)), {n: None for n in range(10)}])
+@pytest.mark.parametrize("items", [range(10), list(range(10)), iter(range(10)), dict.fromkeys(range(10))])
 async def test_results_come_in_the_order_of_the_items(items: Any) -> None:
     async with WorkerPool(max_workers=10) as pool:
         assert [result async for result in pool.map(backwards, items)] == [*range(10)]
@@ -280,7 +280,7 @@ async def test_the_first_failure_is_raised_in_its_turn_with_a_note_and_the_rest_
     async with WorkerPool(max_workers=2) as pool:
         with pytest.raises(ValueError, match="3") as raised:
             async for result in pool.map(lambda n: fail(ValueError(3)) if n == 3 else echo(n), source.sync()):
-                got.append(result)
+                got.append(result)  # noqa: PERF401  # what came before an error counts
         assert source.closed
         stats = pool.stats()
         assert stats.queued == stats.running == 0
@@ -296,7 +296,7 @@ async def test_an_exception_that_takes_no_note_is_raised_all_the_same() -> None:
             raise TypeError
 
         @property
-        def __notes__(self) -> Any:
+        def __notes__(self) -> Any:  # type: ignore[override]
             raise TypeError
 
     async with WorkerPool() as pool:
@@ -357,7 +357,7 @@ async def test_what_the_source_raises_comes_after_the_results_of_the_items_befor
             results = pool.map(echo, source, ordered=ordered)
             with pytest.raises(LookupError, match="source"):
                 async for result in results:
-                    got.append(result)
+                    got.append(result)  # noqa: PERF401  # what came before an error counts
             assert [result async for result in results] == []
         assert got == [1, 2]
 
@@ -437,7 +437,10 @@ async def test_what_fails_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("option", ["name", "priority", "key"])
-async def test_a_function_that_raises_or_says_nonsense_ends_the_map_like_a_source_that_raises(option: str) -> None:
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_function_that_raises_or_says_nonsense_ends_the_map_like_a_source_that_raises(
+    option: str, is_async: bool
+) -> None:
     def raising(item: int) -> Any:
         if item == 2:
             raise LookupError(option)
@@ -448,8 +451,8 @@ async def test_a_function_that_raises_or_says_nonsense_ends_the_map_like_a_sourc
             got: list[int] = []
             options: Any = {option: wrong}
             with pytest.raises(error, match=option):
-                async for result in pool.map(echo, range(5), **options):
-                    got.append(result)
+                async for result in pool.map(echo, numbers(5) if is_async else range(5), **options):
+                    got.append(result)  # noqa: PERF401  # what came before an error counts
             assert got == [0, 1]
 
 
@@ -571,7 +574,7 @@ async def test_too_many_strays_end_a_map() -> None:
             handle.cancel()
             with pytest.raises(JobCancelled):
                 await handle
-            with pytest.raises(PoolOverloaded, match="abandoned|stray"):
+            with pytest.raises(PoolOverloaded, match=r"abandoned|stray"):
                 await anext(pool.map(echo, [1]))
             await stubborn.release()
 
@@ -585,7 +588,7 @@ async def test_when_the_pool_closes_what_was_accepted_still_comes_and_then_pool_
         items: Any = source.slow() if is_async else source.sync()
         with pytest.raises(PoolClosed):
             async for result in pool.map(backwards, items, window=20, ordered=ordered):
-                got.append(result)
+                got.append(result)  # what came before an error counts
                 if len(got) == 3:
                     pool.close_intake()
                     pool.close_intake()
@@ -635,7 +638,7 @@ async def test_a_job_that_maps_over_its_own_pool_lends_its_place(ordered: bool, 
             async for result in pool.map(echo, items, ordered=ordered, window=4):
                 assert balanced(pool)
                 assert pool.stats().running - pool.stats().lending <= 1
-                got.append(result)
+                got.append(result)  # what came before an error counts
             return sorted(got)
 
         assert await asyncio.wait_for(pool.run(parent), 5) == [*range(8)]
@@ -700,6 +703,16 @@ async def test_a_job_that_may_not_lend_its_place_can_not_map() -> None:
         assert refused.value.reason == "nesting"
         assert pool.stats().running == 0
         del refused
+
+
+async def test_an_item_whose_time_is_over_when_its_parent_lends_its_place_ends_in_that_moment() -> None:
+    async with WorkerPool(max_workers=1) as pool:
+
+        async def parent() -> list[Any]:
+            over = asyncio.get_running_loop().time()
+            return [result async for result in pool.map(echo, range(3), deadline=over, on_error="return")]
+
+        assert [type(failed.error) for failed in await pool.run(parent)] == [JobTimeout] * 3
 
 
 async def test_a_map_of_another_pool_is_read_in_a_task_that_a_job_has_started() -> None:
@@ -779,7 +792,7 @@ async def test_bad_functions_and_items_are_refused_at_the_call() -> None:
 
 async def test_a_pool_that_is_not_open_is_refused_at_the_call() -> None:
     pool = WorkerPool()
-    with pytest.raises(RuntimeError, match="WorkerPool.map.. needs a pool that was entered"):
+    with pytest.raises(RuntimeError, match=r"WorkerPool.map.. needs a pool that was entered"):
         pool.map(echo, [1])
     async with pool:
         pool.close_intake()
@@ -796,16 +809,16 @@ async def test_a_pool_that_is_not_open_is_refused_at_the_call() -> None:
 @pytest.mark.realtime
 async def test_another_thread_or_loop_is_refused() -> None:
     async with WorkerPool() as pool:
-        with pytest.raises(RuntimeError, match="WorkerPool.map.. was called from"):
+        with pytest.raises(RuntimeError, match=r"WorkerPool.map.. was called from"):
             await asyncio.to_thread(pool.map, echo, [1])
         results = pool.map(echo, [1])
 
         async def elsewhere() -> None:
             await anext(results)
 
-        with pytest.raises(RuntimeError, match="reading the results of WorkerPool.map.. was called from another event loop"):
+        with pytest.raises(RuntimeError, match=r"reading the results of WorkerPool.map.. was called from another event loop"):
             await asyncio.to_thread(asyncio.run, elsewhere())
-        with pytest.raises(RuntimeError, match="MapResults.aclose.. was called from another event loop"):
+        with pytest.raises(RuntimeError, match=r"MapResults.aclose.. was called from another event loop"):
             await asyncio.to_thread(asyncio.run, results.aclose())
 
 
@@ -833,10 +846,9 @@ async def test_a_map_says_whether_it_is_over() -> None:
 
 @pytest.mark.complains
 async def test_failures_that_nobody_came_to_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async with WorkerPool() as pool:
-        async with pool.map(fail, [ValueError("seen"), ValueError("unseen")]) as results:
-            with pytest.raises(ValueError, match="seen"):
-                await anext(results)
-            del results
+    async with WorkerPool() as pool, pool.map(fail, [ValueError("seen"), ValueError("unseen")]) as results:
+        with pytest.raises(ValueError, match="seen"):
+            await anext(results)
+        del results
     unseen = [r for r in caplog.records if r.name == "weirpool.job" and r.levelno == logging.ERROR]
     assert [str(r.exc_info[1]) for r in unseen if r.exc_info] == ["unseen"]

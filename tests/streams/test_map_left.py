@@ -168,7 +168,7 @@ async def test_another_task_may_close_while_one_waits_for_a_result(is_async: boo
     source = Source()
     async with WorkerPool(max_workers=2) as pool:
         results = pool.map(lambda _: sleep(FOREVER), source.slow() if is_async else source.sync())
-        waiting = asyncio.create_task(anext(results, None))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(anext(results, None))
         await turns()
         await asyncio.gather(results.aclose(), results.aclose())
         assert await waiting is None
@@ -187,7 +187,7 @@ async def test_a_closing_that_is_cancelled_goes_on_to_its_end_and_passes_that_on
 
     async with WorkerPool(max_workers=2) as pool:
         results = pool.map(work, range(2))
-        waiting = asyncio.create_task(anext(results))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(anext(results))
         await turns()
         for _ in range(3):
             waiting.cancel()
@@ -209,7 +209,7 @@ async def test_a_job_that_another_submission_has_joined_is_not_cancelled() -> No
     gate = Gate()
     async with WorkerPool(max_workers=2) as pool:
         results = pool.map(gate, [1, 2], key=lambda item: f"item {item}")
-        taking = asyncio.create_task(anext(results))  # type: ignore[arg-type]
+        taking = asyncio.create_task(anext(results))
         await turns()
         joined = await pool.submit(gate, 1, key="item 1", coalesce=True)
         taking.cancel()
@@ -225,7 +225,7 @@ async def test_a_job_that_ignores_its_cancellation_is_abandoned_and_holds_nobody
     stubborn = Stubborn()
     async with WorkerPool(max_workers=2, cancel_grace=0.1) as pool:
         async with pool.map(lambda _: stubborn(), [1]) as results, asyncio.timeout(1):
-            taking = asyncio.create_task(anext(results))  # type: ignore[arg-type]
+            taking = asyncio.create_task(anext(results))
             await stubborn.started.wait()
             taking.cancel()
             await asyncio.wait([taking])
@@ -245,10 +245,8 @@ async def test_a_source_that_ignores_its_cancellation_is_left_alone_and_named(
     async def source() -> AsyncIterator[int]:
         yield 1
         while not released.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await released.wait()
-            except asyncio.CancelledError:
-                pass
 
     try:
         async with WorkerPool(cancel_grace=0.1) as pool:
@@ -265,6 +263,22 @@ async def test_a_source_that_ignores_its_cancellation_is_left_alone_and_named(
             assert tasks() == 0
     finally:
         released.set()  # or the loop could not be closed
+
+
+@pytest.mark.complains
+async def test_a_pool_that_gives_up_on_a_job_of_a_map_closes_in_time(clock: Clock) -> None:
+    stubborn = Stubborn()
+    async with WorkerPool(cancel_grace=0.1, shutdown_timeout=0.2) as pool:
+        taking = asyncio.create_task(anext(pool.map(lambda _: stubborn(), [1])))
+        await stubborn.started.wait()
+        clock.start()
+        await pool.aclose()
+        assert clock.shows(0.2)
+        with pytest.raises(JobCancelled) as abandoned:
+            await taking
+        assert abandoned.value.abandoned
+        del abandoned, taking
+    await stubborn.release()
 
 
 @pytest.mark.complains
@@ -398,7 +412,7 @@ async def test_what_closing_the_source_raises_is_told_to_the_loop_if_nobody_is_t
 
     async with WorkerPool(max_workers=2) as pool:
         results = pool.map(work, source())
-        taking = asyncio.create_task(anext(results))  # type: ignore[arg-type]
+        taking = asyncio.create_task(anext(results))
         await turns(10)
         taking.cancel()
         await turns()
@@ -416,7 +430,7 @@ async def test_a_source_whose_task_is_cancelled_by_somebody_else_ends_the_map_wi
     for moment in (0, 3):
         async with WorkerPool() as pool:
             results = pool.map(echo, Source().slow())
-            taking = asyncio.create_task(anext(results))  # type: ignore[arg-type]
+            taking = asyncio.create_task(anext(results))
             await turns(1)
             await turns(moment)
             [feeder] = [task for task in asyncio.all_tasks() if task.get_name() == "weirpool:map"]
@@ -431,7 +445,7 @@ async def test_a_source_whose_task_is_cancelled_by_somebody_else_ends_the_map_wi
 async def test_what_waits_for_room_may_be_cancelled_by_somebody_else_too() -> None:
     async with WorkerPool(max_workers=1, queue_size=0) as pool:
         blocking = await pool.submit(sleep, 0.1)
-        taking = asyncio.create_task(anext(pool.map(echo, [1])))  # type: ignore[arg-type]
+        taking = asyncio.create_task(anext(pool.map(echo, [1])))
         await turns(3)
         [asking] = [task for task in asyncio.all_tasks() if task.get_name() == "weirpool:map"]
         asking.cancel()
@@ -447,7 +461,7 @@ async def test_a_map_that_waits_for_room_leaves_the_line(is_async: bool, how: st
     source = Source()
     async with WorkerPool(max_workers=1, queue_size=0) as pool:
         blocking = await pool.submit(sleep, 0.1)
-        taking = asyncio.create_task(anext(pool.map(echo, source.at_once() if is_async else source.sync())))  # type: ignore[arg-type]
+        taking = asyncio.create_task(anext(pool.map(echo, source.at_once() if is_async else source.sync())))
         await turns(5)
         assert pool.stats().waiting == 1
         if how == "cancel":
@@ -646,12 +660,11 @@ def test_a_cancellation_at_any_step_leaves_nothing(kind: str, ordered: bool, que
         got: list[int] = []
         pool = WorkerPool(max_workers=2, queue_size=queue_size)
         try:
-            async with pool:
-                async with pool.map(echo, getattr(source, kind)(), ordered=ordered, window=4) as results:
-                    async for result in results:
-                        got.append(result)
-                        if len(got) == 5:
-                            break
+            async with pool, pool.map(echo, getattr(source, kind)(), ordered=ordered, window=4) as results:
+                async for result in results:
+                    got.append(result)
+                    if len(got) == 5:
+                        break
         finally:
             assert pool.report is not None
             assert pool.report.accepted >= len(got)

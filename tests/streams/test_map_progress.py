@@ -6,7 +6,7 @@ import asyncio
 import io
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,9 +14,6 @@ from tests.streams.test_map import numbers, odd
 from tests.support import FOREVER, Gate, echo, sleep, turns
 from weirpool import MapProgress, WorkerPool
 from weirpool.integrations.progress import rich_progress, tqdm_progress
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 async def told_of(items: Any, **options: Any) -> list[MapProgress]:
@@ -205,11 +202,11 @@ async def test_several_maps_share_a_display_of_richs() -> None:
 
 
 @pytest.fixture(params=["tqdm", "rich"])
-def missing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def missing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     for name in [name for name in sys.modules if name.partition(".")[0] == request.param]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, request.param, None)
-    yield request.param
+    return str(request.param)
 
 
 async def test_what_is_missing_is_named_with_the_command_that_brings_it(missing: str) -> None:
