@@ -55,6 +55,7 @@ async def test_the_total_is_what_is_said_or_the_length_of_the_items(items: Any, 
     assert {each.total for each in await told_of(items, **options)} == {total}
 
 
+@pytest.mark.virtual  # for rates that are exact
 async def test_the_rate_and_the_time_to_go_are_of_the_time_since_the_first_item() -> None:
     told: list[MapProgress] = []
     async with WorkerPool(max_workers=1) as pool:
