@@ -205,10 +205,11 @@ async def test_a_closing_that_is_cancelled_goes_on_to_its_end_and_passes_that_on
         assert empty(pool)
 
 
-async def test_a_job_that_another_submission_has_joined_is_not_cancelled() -> None:
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+async def test_a_job_that_another_submission_has_joined_is_not_cancelled(on_error: Any) -> None:
     gate = Gate()
     async with WorkerPool(max_workers=2) as pool:
-        results = pool.map(gate, [1, 2], key=lambda item: f"item {item}")
+        results = pool.map(gate, [1, 2], key=lambda item: f"item {item}", on_error=on_error)
         taking = asyncio.create_task(anext(results))
         await turns()
         joined = await pool.submit(gate, 1, key="item 1", coalesce=True)
