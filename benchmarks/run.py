@@ -26,6 +26,7 @@ QUESTIONS = (
     "telemetry",
     "budget",
     "flood",
+    "map",
     "fire_and_forget",
     "real_io",
     "latency",

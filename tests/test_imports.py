@@ -15,12 +15,15 @@ import weirpool
 import weirpool.events
 
 PUBLIC = [
+    "Failed",
     "FailureType",
     "Group",
     "JobCancelled",
     "JobHandle",
     "JobState",
     "JobTimeout",
+    "MapProgress",
+    "MapResults",
     "Percentiles",
     "PoolClosed",
     "PoolError",

@@ -16,6 +16,8 @@ __all__ = [
     "FORGET",
     "GOODPUT",
     "GUARD",
+    "MAP",
+    "MAP_MEMORY",
     "OVERLOAD_P99",
     "ROUND_TRIP",
     "TELEMETRY",
@@ -32,6 +34,8 @@ FORGET = "handles dropped"
 GOODPUT = "goodput in the burst"
 OVERLOAD_P99 = "p99 in the burst"
 TELEMETRY = "round trip"
+MAP = "a batch, with a deadline"
+MAP_MEMORY = "an endless source: growth of the process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,9 @@ BARS = (
     Bar("flood", "flood, against aiometer", FLOOD, "weirpool", "aiometer", 0.4, 0.3),
     Bar("flood", "flood, against aiojobs", FLOOD, "weirpool", "aiojobs", 0.7, 0.5),
     Bar("flood", "flood, against TaskGroup + Semaphore", FLOOD, "weirpool", "TaskGroup + Semaphore", 0.9, 0.7),
+    Bar("map", "map, against aiometer's amap", MAP, "weirpool", "aiometer", 0.5, 0.4),
+    Bar("map", "map, against anyio's limiter + task group", MAP, "weirpool", "anyio", 0.5, 0.4),
+    Bar("map", "growth over the endless source, in MB", MAP_MEMORY, "weirpool", None, 5, 1),
     Bar("depth", "a queue of 1,000,000, against one of 1,000", "weirpool", "1,000,000", "1,000", 1.15, 1.0),
     Bar("width", "10,000 workers, against 100", "weirpool", "10,000", "100", 1.3, 1.0),
     Bar("memory", "bytes per queued job", "queued job", "weirpool", None, 400, 250),

@@ -32,6 +32,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _executor  _from_thread         the pool as an Executor of concurrent.futures, and as other threads see it
     _completed  _job_group          jobs in the order in which they end; jobs that belong together
     _results                        the stream of all jobs that end
+    _progress  _flow  _map          how far a map has come; the flow of its items; what `map` returns
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
     integrations                    public: web frameworks, and the status page
@@ -54,12 +55,15 @@ from ._snapshot import FailureType, Percentiles, PoolStats, ShutdownReport
 from ._worker import Worker, current_worker
 
 __all__ = [
+    "Failed",
     "FailureType",
     "Group",
     "JobCancelled",
     "JobHandle",
     "JobState",
     "JobTimeout",
+    "MapProgress",
+    "MapResults",
     "Percentiles",
     "PoolClosed",
     "PoolError",
@@ -84,14 +88,15 @@ __all__ = [
 
 if _typing.TYPE_CHECKING:
     from ._job_group import Group
+    from ._map import Failed, MapProgress, MapResults
     from ._results import Results
     from .standalone import run, serve
 
 _LATER = {
     "Group": "._job_group",
     "Results": "._results",
-    "run": ".standalone",
-    "serve": ".standalone",
+    **dict.fromkeys(("Failed", "MapProgress", "MapResults"), "._map"),
+    **dict.fromkeys(("run", "serve"), ".standalone"),
 }  # what few processes need is loaded by those
 
 # Tracebacks and documentation should say weirpool.WorkerPool, not weirpool._pool.WorkerPool.

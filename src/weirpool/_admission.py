@@ -216,6 +216,28 @@ class Admission:
                 self._note_refusal("nesting")
             raise
 
+    def take(self, job: Job) -> bool:
+        """Accept a job now if there is room that nobody waits for, as `admit` does; but no overload policy is asked.
+
+        That is for submitters who wait for room as long as it takes, and never have more than a few jobs in the pool.
+        """
+        if self._crew.overload is None:
+            return self.admit(job)
+        if self._ledger.pool is not OPEN:
+            self._refuse_closed()
+        if self._crew.steering.choked:
+            self._refuse("strays", self._ledger.strays, self._crew.steering.most_strays)
+        if (self._line or self._reserved) and not self._may_pass(job):
+            return False
+        if not self._room(job) and not self._room_by_growth(job):
+            return False
+        self._accept(job)
+        return True
+
+    async def stand_in_line(self, job: Job) -> None:
+        """Accept a job that was not taken, once it is its turn, however long that takes; no place is lent meanwhile."""
+        await self._wait_and_accept(job, None)
+
     async def _wait_and_accept(self, job: Job, patience: float | None) -> Job:
         other = await self._wait_for_room(job, patience)
         if other is None:
@@ -231,6 +253,8 @@ class Admission:
             if not place.done():  # else its submitter has been cancelled, and has not woken yet
                 place.set_result(_Answer.CLOSED)
         self._line.clear()
+        for reader in tuple(self._crew.supervisor.readers):
+            reader.intake_closed()
 
     async def _run_by_caller(self, job: Job) -> None:
         """Accept a job that has no place and does not wait for one, and let its submitter wait for its end.

@@ -221,6 +221,7 @@ class Closing:
         self._alarm(self._give_up_at, self._give_up)
 
     def _give_up(self) -> None:
+        self._crew.supervisor.give_up_readers()
         self._crew.abandon_all()
         self._give_up_workers(_LOOKS)
 

@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from contextvars import copy_context
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, TypeVarTuple, overload
 
 from anyio.abc import AsyncResource
 
@@ -21,7 +21,7 @@ from ._errors import PoolClosed
 from ._handle import JobHandle, leave, wait_or_leave
 from ._job import Job
 from ._lending import Lent, inside
-from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
+from ._lifecycle import ABANDONED, CANCELLED, FAILED, OPEN, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 from ._queue import JobQueue
 from ._run import CURRENT, current_run
 from ._settings import JOB_TIMEOUT as _JOB_TIMEOUT
@@ -32,7 +32,7 @@ from ._telemetry import connect
 from ._ticket import Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ._events import Observer
     from ._from_thread import FromThread
     from ._job_group import Group, Until
+    from ._map import Failed, MapProgress, MapResults
     from ._observers import Listener, Observers
     from ._overload import Overload
     from ._results import Readers, Results
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WorkerPool"]
 
+I = TypeVar("I")  # noqa: E741  # of an item
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -562,6 +564,134 @@ class WorkerPool(AsyncResource):
             self._readers = Readers(self._crew)
         self._readers.add(unread)
         return stream
+
+    @overload
+    def map(
+        self,
+        fn: Callable[[I], Awaitable[T]],
+        items: Iterable[I] | AsyncIterable[I],
+        /,
+        *,
+        ordered: bool = True,
+        on_error: Literal["raise", "skip"] = "raise",
+        window: int | None = None,
+        timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
+        deadline: float | None = None,
+        name: str | Callable[[I], str] | None = None,
+        priority: int | Callable[[I], int] = _USUAL,
+        key: Key | Callable[[I], Key | None] | None = None,
+        retry: Retry | None = None,
+        total: int | None = None,
+        progress: Callable[[MapProgress], object] | None = None,
+    ) -> MapResults[T]: ...
+    @overload
+    def map(
+        self,
+        fn: Callable[[I], Awaitable[T]],
+        items: Iterable[I] | AsyncIterable[I],
+        /,
+        *,
+        ordered: bool = True,
+        on_error: Literal["return"],
+        window: int | None = None,
+        timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
+        deadline: float | None = None,
+        name: str | Callable[[I], str] | None = None,
+        priority: int | Callable[[I], int] = _USUAL,
+        key: Key | Callable[[I], Key | None] | None = None,
+        retry: Retry | None = None,
+        total: int | None = None,
+        progress: Callable[[MapProgress], object] | None = None,
+    ) -> MapResults[T | Failed[I]]: ...
+    def map(
+        self,
+        fn: Callable[[Any], Awaitable[Any]],
+        items: Iterable[Any] | AsyncIterable[Any],
+        /,
+        *,
+        ordered: bool = True,
+        on_error: Literal["raise", "return", "skip"] = "raise",
+        window: int | None = None,
+        timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
+        deadline: float | None = None,
+        name: str | Callable[[Any], str] | None = None,
+        priority: int | Callable[[Any], int] = _USUAL,
+        key: Key | Callable[[Any], Key | None] | None = None,
+        retry: Retry | None = None,
+        total: int | None = None,
+        progress: Callable[[MapProgress], object] | None = None,
+    ) -> MapResults[Any]:
+        """Run a job for each item, and iterate over the results: `async for page in pool.map(fetch, urls)`.
+
+        Items are read as results are taken, and never more than `window` ahead; memory is bounded by that, however long or
+        endless the source is. When the pool is full this waits for room, in line with all other submitters and as long as
+        it takes: `submit_timeout` and the pool's overload policy do not apply. If the pool is closed meanwhile, the results
+        of what was accepted still come, and then `PoolClosed`.
+
+        Leaving the loop early cancels what is left and closes the source, if that is a generator; see `MapResults`. Cancelling
+        whoever waits for a result does, too, and waits until all has ended. A job of this pool lends its place while it waits.
+
+        Each job sees the context variables of the caller as they are now. An async source is read in one task, which sees them
+        as well; any other in the task that takes the results.
+
+        Args:
+            fn: an async function of one argument; for more, `lambda pair: move(*pair)` and `zip`, or `functools.partial`.
+            items: an iterable or an async iterable. What it raises comes after the results of the items before.
+            ordered: whether results come in the order of the items; else in that in which the jobs end.
+            on_error: what becomes of an item whose job does not succeed. "raise": the job's exception is raised in its turn,
+                with a note that says which item it was, and ends the loop: what is left is cancelled. "return": a `Failed` is
+                among the results, with the item and the exception. "skip": nothing, but it counts as failed in the statistics
+                and in `progress`.
+            window: how many items are read and not handed out yet, at most; None: twice the pool's `max_workers`.
+            timeout: how long each job may run, in seconds; see `submit`.
+            deadline: when all jobs must have ended, on the loop's clock; see `submit`.
+            name: what each job is called, or a function of the item that says so.
+            priority: lower is sooner, see `submit`; or a function of the item that says so.
+            key: what the job shares with others that must not run at once, see `submit`; or a function of the item.
+            retry: whether and when a job is tried again; see `submit`.
+            total: how many items there are, for `progress`; None: what `len(items)` says, if it says anything.
+            progress: called with a `MapProgress` for each item that is done, and once at the end; see
+                `weirpool.integrations.progress`. It is not awaited, and dropped if it raises.
+
+        Returns:
+            What to iterate over, once. It raises what a job or the source has raised; `PoolClosed`; or `PoolOverloaded`, if
+            too many abandoned jobs still run, or too many jobs lend their places.
+
+        Raises:
+            PoolClosed: the pool is closing or closed.
+            TypeError: an argument is of the wrong kind.
+            ValueError: an argument is out of its range.
+            RuntimeError: the pool was not entered, or this is called from another thread or event loop.
+        """
+        if self._report is not None or (self._opened("WorkerPool.map()") and self._ledger.pool is not OPEN):
+            raise PoolClosed(self._name)
+        from ._map import mapped  # noqa: PLC0415
+
+        def make(item: Any, name: Any, priority: Any, key: Any) -> Job:
+            job = self._job(fn, (item,), timeout, deadline, name)
+            if priority is not _USUAL or key is not None or retry is not None:
+                self._special(job, priority, key, False, retry)
+            return job
+
+        settings = self._settings
+        return mapped(
+            fn,
+            items,
+            make,
+            self._admission,
+            self._crew,
+            self._loop,
+            ordered=ordered,
+            on_error=on_error,
+            window=window,
+            name=name,
+            priority=priority,
+            key=key,
+            total=total,
+            progress=progress,
+            workers=settings.max_workers,
+            grace=settings.cancel_grace,
+        )
 
     @property
     def from_thread(self) -> FromThread:

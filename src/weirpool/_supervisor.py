@@ -70,6 +70,23 @@ class Residents(Protocol):
         ...
 
 
+class Reader(Protocol):
+    """Whoever submits on and on, and may have a task for that: see `_flow.Flow`."""
+
+    @property
+    def reading(self) -> bool:
+        """Whether it has a task."""
+        ...
+
+    def intake_closed(self) -> None:
+        """Hear that no more jobs are accepted."""
+        ...
+
+    def give_up_source(self) -> None:
+        """Wait no more for what ignores its cancellation."""
+        ...
+
+
 class Supervisor:
     """Own the tasks of one pool's jobs.
 
@@ -80,16 +97,19 @@ class Supervisor:
     Attributes:
         group: the task group.
         workers: those that have a context; None: a pool's workers have none.
+        readers: those that submit on and on, until they have come to an end.
         error: why the pool could not be opened.
     """
 
-    __slots__ = ("_last_calls", "_loop", "_name", "_stopping", "_task", "error", "group", "workers")
+    __slots__ = ("_last_calls", "_looking", "_loop", "_name", "_stopping", "_task", "error", "group", "readers", "workers")
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._name = name
         self._loop = loop
         self.group = JobGroup()
         self.workers: Residents | None = None
+        self.readers: dict[Reader, None] = {}
+        self._looking: asyncio.Future[None] | None = None
         self.error: BaseException | None = None
         self._stopping: asyncio.Future[None] = loop.create_future()
         self._task: asyncio.Task[None] | None = None
@@ -169,6 +189,12 @@ class Supervisor:
                 await self.workers.wait_gone()
             except asyncio.CancelledError:
                 on_cancel()
+        while any(reader.reading for reader in self.readers):
+            self._looking = self._loop.create_future()
+            try:
+                await self._looking
+            except asyncio.CancelledError:
+                on_cancel()
 
     @property
     def gone(self) -> bool:
@@ -200,6 +226,16 @@ class Supervisor:
         """Let the workers go that no job has: no more are going to be started."""
         if self.workers is not None:
             self.workers.hand_in()
+
+    def reader_ended(self) -> None:
+        """Hear that one of the readers has no task any more."""
+        if self._looking is not None:
+            _release(self._looking)
+
+    def give_up_readers(self) -> None:
+        """Wait no more for the tasks of readers, all of which have been cancelled."""
+        for reader in tuple(self.readers):
+            reader.give_up_source()
 
     def give_up(self) -> None:
         """Wait no more for the contexts of workers, all of which have been cancelled."""

@@ -16,11 +16,14 @@ from typing import Any, Literal, TypeVar, assert_type
 
 import weirpool
 from weirpool import (
+    Failed,
     Group,
     JobCancelled,
     JobHandle,
     JobState,
     JobTimeout,
+    MapProgress,
+    MapResults,
     PoolClosed,
     PoolError,
     PoolOverloaded,
@@ -36,6 +39,7 @@ from weirpool import (
     remaining,
 )
 from weirpool.events import JobAccepted, JobEnded, JobStarted, Observer, PoolMoved, Stray, StrayEnded, SubmitRefused
+from weirpool.integrations.progress import tqdm_progress
 from weirpool.testing import InlinePool, Recorder
 
 T = TypeVar("T")
@@ -476,3 +480,66 @@ async def wrongly_together(pool: WorkerPool) -> None:
         await group.submit(deliver, "paid", 1, timeout="5")  # type: ignore[arg-type]
         for _ in group.as_completed():  # type: ignore[attr-defined]
             pass
+
+
+# Maps -----------------------------------------------------------------------------------------------------------------
+
+
+async def fetch(url: str) -> Receipt:
+    raise NotImplementedError
+
+
+async def move(what: str, to: int) -> Receipt:
+    raise NotImplementedError
+
+
+def urls() -> AsyncIterator[str]:
+    raise NotImplementedError
+
+
+def shown(progress: MapProgress) -> None:
+    raise NotImplementedError
+
+
+async def mapping(pool: WorkerPool) -> None:
+    assert_type(pool.map(fetch, ["a"]), MapResults[Receipt])
+    assert_type(pool.map(fetch, urls(), ordered=False, on_error="skip"), MapResults[Receipt])
+    assert_type(pool.map(fetch, {"a"}, on_error="return"), MapResults[Receipt | Failed[str]])
+    assert_type(pool.map(in_thread(blocking), ["a"]), MapResults[int])
+    assert_type(pool.map(nothing_of, (1, 2)), MapResults[None])
+    assert_type(pool.map(lambda pair: move(*pair), zip(["a"], [1], strict=True)), MapResults[Receipt])
+    pool.map(fetch, "ab", window=3, timeout=1, deadline=None, name="x", priority=1, key="k", total=3, progress=shown)
+    pool.map(fetch, "ab", name=str.upper, priority=len, key=str.lower)
+    pool.map(fetch, pool.map(either_text, [True]), progress=tqdm_progress("urls", unit="url"))
+    async for receipt in pool.map(fetch, ["a"]):
+        assert_type(receipt, Receipt)
+    async with pool.map(fetch, ["a"], on_error="return") as results:
+        async for result in results:
+            if isinstance(result, Failed):
+                assert_type(result.item, str)
+                assert_type(result.error, BaseException)
+            else:
+                assert_type(result, Receipt)
+    progress = MapProgress(1, 0, 0, None, 1.0, None, False)
+    assert_type(progress.eta, float | None)
+
+
+async def nothing_of(_: int) -> None:
+    raise NotImplementedError
+
+
+async def either_text(_: bool) -> str:
+    raise NotImplementedError
+
+
+async def wrong_maps(pool: WorkerPool) -> None:
+    pool.map(fetch, [1])  # type: ignore[arg-type]
+    pool.map(fetch, 3)  # type: ignore[call-overload]
+    pool.map(move, ["a"])  # type: ignore[arg-type]
+    pool.map(blocking, ["a"])  # type: ignore[arg-type]
+    pool.map(fetch, ["a"], on_error="ignore")  # type: ignore[call-overload]
+    pool.map(fetch, ["a"], windw=3)  # type: ignore[call-overload]
+    pool.map(fetch, ["a"], 3)  # type: ignore[call-overload]
+    await pool.map(fetch, ["a"])  # type: ignore[misc]
+    for _ in pool.map(fetch, ["a"]):  # type: ignore[attr-defined]
+        pass

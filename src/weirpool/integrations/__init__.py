@@ -5,6 +5,7 @@
 
 `fastapi`, `starlette`, `litestar`, `quart`, `aiohttp`, `django` and, for any other ASGI application, `asgi`: each has
 `install` (Litestar: a plugin) and a way to get at a pool, and most have `background`. `status` has a page to mount in them.
+`progress` has bars of tqdm and rich for `pool.map`.
 """
 
 from ._budget import Budget, check_budget

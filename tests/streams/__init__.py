@@ -1,0 +1,1 @@
+"""`pool.map`: what comes out, what is bounded, and that nothing is left when it is left."""
