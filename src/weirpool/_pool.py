@@ -1076,11 +1076,13 @@ def _retry(job: Job, policy: Any, crew: Crew) -> None:
 def _workers(settings: Settings, factory: Callable[[], AbstractAsyncContextManager[Any]], crew: Crew) -> Workers:
     from ._workers import Workers  # noqa: PLC0415
 
-    def gone() -> None:
-        if crew.on_idle is not None:
-            crew.on_idle()
-
-    return Workers(settings, factory, places=lambda: crew.places, told=crew.supervisor.told, on_gone=gone)
+    return Workers(
+        settings,
+        factory,
+        places=lambda: crew.places,
+        told=crew.supervisor.told,
+        on_gone=lambda: None if crew.on_idle is None else crew.on_idle(),
+    )
 
 
 def _scaler(
