@@ -112,11 +112,11 @@ async def test_the_interface_works_as_shown(capsys: pytest.CaptureFixture[str]) 
         return f"delivered {event}"
 
     scope: dict[str, object] = {}
-    head = "from weirpool import WorkerPool, in_thread\nasync def main(deliver, event, resize):\n"
+    head = "from weirpool import WorkerPool, in_thread\nasync def main(deliver, event, resize, fetch, urls):\n"
     exec(head + textwrap.indent(code, "    "), scope)
     main = scope["main"]
     assert callable(main)
-    await main(deliver, "one", str.upper)
+    await main(deliver, "one", str.upper, deliver, ["two", "three"])
     await asyncio.sleep(0)
     assert "accepted" in capsys.readouterr().out
 

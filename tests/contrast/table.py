@@ -210,7 +210,7 @@ _RULES = [
             ),
         },
         lacks={"taskiq": BROKER, "SAQ": BROKER},
-        by_hand=("weirpool", "aiojobs"),
+        by_hand=("aiojobs",),
     ),
     Rule(
         "threads",

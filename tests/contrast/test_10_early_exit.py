@@ -16,7 +16,7 @@ from tests.contrast.against import against
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contrast.pools import AiolibsExecutor, AsyncioPool, Pool
+    from tests.contrast.pools import AiolibsExecutor, AsyncioPool, Pool, Weirpool
 
 ITEMS = 100
 WORKERS = 3
@@ -56,7 +56,17 @@ class Work:
         return f"{read} read, {rest}"
 
 
-@against("early_exit", "weirpool", "aiojobs")
+@against("early_exit", "weirpool")
+async def test_leaving_weirpools_map_stops_the_rest(library: type[Weirpool]) -> str:
+    work = Work()
+    async with library(workers=WORKERS, waiting=WAITING) as pool:
+        async for _result in pool.pool.map(work.fetch, work):
+            work.first_result()
+            break
+    return await work.outcome()
+
+
+@against("early_exit", "aiojobs")
 async def test_stopping_early_by_hand_stops_the_rest(library: type[Pool]) -> str:
     work = Work()
     handles: asyncio.Queue[Any] = asyncio.Queue()
