@@ -507,7 +507,7 @@ class Flow:
                     function_name(self._source),
                     self._crew.name,
                     "\n  ".join(_stack.where(feeder)) or "an unknown place",
-                    extra=fields("map.source_abandoned", self._crew.name),
+                    extra=fields("map.abandoned", self._crew.name),
                 )
         self._wake()
         self._crew.supervisor.reader_ended()

@@ -1,7 +1,8 @@
 """What log records have in common: a name that stays the same, and fields; and a way not to say often what happens often.
 
 Each concern has its own logger, which stand beside what they are about: `weirpool.pool`, `weirpool.admission`, `weirpool.job`,
-`weirpool.scaler`, `weirpool.overload`, `weirpool.observer`, `weirpool.telemetry`, `weirpool.loop`, `weirpool.worker`.
+`weirpool.scaler`, `weirpool.overload`, `weirpool.observer`, `weirpool.telemetry`, `weirpool.loop`, `weirpool.worker`,
+`weirpool.resource`, `weirpool.map`, `weirpool.integrations`.
 """
 
 from __future__ import annotations

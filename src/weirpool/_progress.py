@@ -127,7 +127,7 @@ class Tally:
                     "the progress callback of a map of pool %r raised and is dropped",
                     self._pool,
                     exc_info=(type(error), error, traceback_of(error)),
-                    extra=fields("map.progress_dropped", self._pool),
+                    extra=fields("map.dropped", self._pool),
                 )
             if is_a(error, KeyboardInterrupt, SystemExit):
                 raise_in_loop(self._loop, error)

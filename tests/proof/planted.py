@@ -110,7 +110,12 @@ BUGS = (
     Bug(
         "submit is accepted after intake was closed",
         _admission.Admission,
-        (("    if self._ledger.pool is not OPEN:\n        self._refuse_closed()\n", ""),),
+        (
+            (
+                "    if self._ledger.pool is not OPEN:\n        self._refuse_closed()\n    ticket = job.ticket\n",
+                "    ticket = job.ticket\n",
+            ),
+        ),
     ),
     Bug(
         "one job too many is admitted",
