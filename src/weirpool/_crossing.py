@@ -184,6 +184,11 @@ class Call:
             job.remove_waiter(self)  # type: ignore[arg-type]
             _leave(job)
 
+    def never_begun(self) -> None:
+        """Hear that the loop is closed, which begins no call any more; one that it has begun is settled otherwise."""
+        if self._enter is not None:
+            self.lost()
+
     def lost(self) -> None:
         """Say that the call came to nothing, as the loop is at its end."""
         self._refuse(PoolClosed(self._crossing.name))

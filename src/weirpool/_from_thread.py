@@ -256,6 +256,9 @@ class FromThread:
             return
         with suppress(RuntimeError):
             crossing.loop.call_soon_threadsafe(call.begin, context=copy_context())
+        # A loop that is closed in the very moment may have let go of its handles before it was given this one.
+        if crossing.loop.is_closed():
+            call.never_begun()
 
     def _checked(self, fn: Callable[..., Awaitable[Any]], wishes: Wishes, *, on_loop: bool = False) -> Crossing:
         """Refuse what the pool would, here and now; return the way to it."""

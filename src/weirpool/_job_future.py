@@ -101,6 +101,14 @@ class JobFuture(Future[T]):
             self._looked_at()
             del self
 
+    def _get_snapshot(self) -> Any:
+        """Return the outcome, as `asyncio.wrap_future` asks for it from Python 3.15 on."""
+        try:
+            return super()._get_snapshot()  # type: ignore[misc]  # not of older Pythons
+        finally:
+            self._looked_at()
+            del self
+
     def ended(self, timeout: float | None) -> None:
         """See to it that it is no mistake to block until the job ends: not on the loop, and not with a place that it needs.
 

@@ -560,6 +560,34 @@ def test_a_failure_is_logged_if_nobody_has_looked_at_the_future(
     assert len(logged) == (look == "nobody")
 
 
+@pytest.mark.complains
+def test_a_failure_is_seen_by_asyncio_whichever_way_it_looks(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what Python 3.15 has for it, on each."""
+    monkeypatch.setattr(concurrent.futures.Future, "_get_snapshot", lambda self: "what came of it", raising=False)
+    future: Any = home.pool.from_thread.submit(fail, ValueError("mine"))
+    concurrent.futures.wait([future], PATIENCE)
+    assert not future.failure.seen
+    assert future._get_snapshot() == "what came of it"
+    assert future.failure.seen
+
+
+@pytest.mark.parametrize("how", ["submit", "run"])
+def test_a_loop_that_is_closed_while_it_is_given_a_call_leaves_no_thread_waiting(how: str) -> None:
+    """It has let go of its handles by then, and keeps this one for ever."""
+    home = Home(max_workers=1)
+    loop: Any = home.loop
+    give = loop.call_soon_threadsafe
+
+    def late(callback: Callable[..., Any], *args: Any, context: Any = None) -> None:
+        loop.call_soon_threadsafe = give
+        home.close()
+        loop._ready.append(asyncio.Handle(callback, args, loop, context))
+
+    loop.call_soon_threadsafe = late
+    with pytest.raises(PoolClosed):
+        getattr(home.pool.from_thread, how)(sleep, 0)
+
+
 # Inside the thread of a job -------------------------------------------------------------------------------------------------
 
 
