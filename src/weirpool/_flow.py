@@ -471,7 +471,7 @@ class Flow:
         """Cancel what is left, and have the source closed, without waiting for that: nobody is there any more who could."""
         self._dropped = True
         self._cancel()
-        self._close_source()
+        self.close_source()
         self._wake()
 
     async def _quiet_down(self) -> None:
@@ -524,14 +524,14 @@ class Flow:
                     slot.job.exception()  # which is seen by that, as those before
         self._left.clear()
         self._ready.clear()
-        self._close_source()
+        self.close_source()
         self._source = None
         if self._tally is not None:
             self._tally.end()
         if self._dropped:
             self._say_trouble()
 
-    def _close_source(self) -> None:
+    def close_source(self) -> None:
         """Close a source that is not async, once nothing more will be read of it."""
         if not self._is_async and isinstance(self._source, Generator):
             try:
