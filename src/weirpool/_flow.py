@@ -16,11 +16,11 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 from . import _stack
 from ._circles import refuse_circle
-from ._errors import PoolClosed
+from ._errors import PoolClosed, is_a
 from ._lending import Lent, Waiter, inside, outlast
 from ._lifecycle import SUCCEEDED
 from ._logs import fields
@@ -180,7 +180,9 @@ class Flow:
         await self.stop()
         end, self._end = self._end, None
         try:
-            raise StopAsyncIteration if end is None else end
+            if end is None:
+                raise StopAsyncIteration
+            _raise(end)
         finally:
             del end
 
@@ -560,6 +562,16 @@ def _raised(slot: Slot) -> Any:
     except BaseException as error:
         with suppress(Exception):  # of an exception that refuses notes
             BaseException.add_note(error, f"item {slot.index} of pool.map(): {shown(slot.item)}")
-        raise
+        _raise(error)
     finally:
         del job, slot
+
+
+def _raise(error: BaseException) -> Never:
+    """Raise what is not the end of the results; the loop over them would take `StopAsyncIteration` for that."""
+    try:
+        if is_a(error, StopAsyncIteration):
+            raise RuntimeError("a job or the source of pool.map() raised StopAsyncIteration") from error
+        raise error
+    finally:
+        del error

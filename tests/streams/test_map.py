@@ -217,6 +217,33 @@ async def test_a_slow_job_holds_up_ordered_results_and_no_others() -> None:
         assert [n async for n in pool.map(work, range(8), window=4, ordered=False)] == [*range(1, 8), 0]
 
 
+async def test_a_job_or_a_source_that_raises_stop_async_iteration_does_not_pass_for_the_end() -> None:
+    async def work(number: int) -> int:
+        if number == 2:
+            raise StopAsyncIteration
+        return number
+
+    class Confused:
+        def __iter__(self) -> Iterator[int]:
+            return self  # type: ignore[return-value]
+
+        def __next__(self) -> int:
+            raise StopAsyncIteration
+
+    async with WorkerPool() as pool:
+        got: list[int] = []
+        with pytest.raises(RuntimeError, match="raised StopAsyncIteration") as raised:
+            async for result in pool.map(work, range(5)):
+                got.append(result)
+        assert got == [0, 1]
+        assert isinstance(raised.value.__cause__, StopAsyncIteration)
+        assert raised.value.__cause__.__notes__ == ["item 2 of pool.map(): 2"]
+        with pytest.raises(RuntimeError, match="raised StopAsyncIteration"):
+            assert [result async for result in pool.map(work, Confused())] is None
+        results = [result async for result in pool.map(work, range(5), on_error="return")]
+        assert [type(result) for result in results] == [int, int, Failed, int, int]
+
+
 @pytest.mark.realtime
 async def test_a_sync_source_that_takes_its_time_does_not_starve_the_loop() -> None:
     gaps: list[float] = []
