@@ -122,6 +122,8 @@ class Flow:
         """Read and not handed out, in the order of the items."""
         self._ready: deque[Slot] = deque()
         """Of these, those that have ended, in that order; not used if results are ordered."""
+        self._since = loop.time()
+        """When others have had a turn, as far as is known."""
         self._next_index = 0
         self._read_all = False
         self._end: BaseException | None = None
@@ -190,21 +192,20 @@ class Flow:
         """Return the next slot that is to be handed out, None if there is none any more."""
         if not self._begun:
             self._begin()
-        since = self._loop.time()
         while not self._stopping:
             self._woken = False
             while self._wants_item():
-                if self._loop.time() - since > _LONGEST_STRETCH:  # a source that takes its time, or a large window
-                    await sleep(0)
-                    since = self._loop.time()
-                self._read()
+                if self._is_time_to_pause():
+                    await self._pause()  # after which it may not want any
+                else:
+                    self._read()
             slot = self._take()
             if slot is not None:
                 return slot
             if self._read_all and not self._left:
                 return None
             await self._wait()
-            since = self._loop.time()
+            self._since = self._loop.time()
         return None
 
     def _take(self) -> Slot | None:
@@ -334,6 +335,15 @@ class Flow:
 
             task.add_done_callback(asked, context=Context())
 
+    def _is_time_to_pause(self) -> bool:
+        """Say whether others need a turn: a source may take its time without waiting, or the window be large."""
+        return self._loop.time() - self._since > _LONGEST_STRETCH
+
+    async def _pause(self) -> None:
+        """Give others a turn."""
+        await sleep(0)
+        self._since = self._loop.time()
+
     @property
     def _wanted(self) -> bool:
         """Whether what is read is submitted."""
@@ -410,6 +420,9 @@ class Flow:
             while len(self._left) >= self._window and not self._read_all:
                 self._full = Future()
                 await self._full
+                self._since = self._loop.time()
+            if self._is_time_to_pause():
+                await self._pause()
 
     def _fed(self, task: Task[None]) -> None:
         """Hear that the feeder has ended; if it was cancelled before it had begun, it has not said so itself."""
