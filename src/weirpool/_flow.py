@@ -16,11 +16,11 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 from . import _stack
 from ._circles import refuse_circle
-from ._errors import PoolClosed
+from ._errors import PoolClosed, is_a
 from ._lending import Lent, Waiter, inside, outlast
 from ._lifecycle import SUCCEEDED
 from ._logs import fields
@@ -122,6 +122,8 @@ class Flow:
         """Read and not handed out, in the order of the items."""
         self._ready: deque[Slot] = deque()
         """Of these, those that have ended, in that order; not used if results are ordered."""
+        self._since = loop.time()
+        """When others have had a turn, as far as is known."""
         self._next_index = 0
         self._read_all = False
         self._end: BaseException | None = None
@@ -180,7 +182,9 @@ class Flow:
         await self.stop()
         end, self._end = self._end, None
         try:
-            raise StopAsyncIteration if end is None else end
+            if end is None:
+                raise StopAsyncIteration
+            _raise(end)
         finally:
             del end
 
@@ -188,21 +192,20 @@ class Flow:
         """Return the next slot that is to be handed out, None if there is none any more."""
         if not self._begun:
             self._begin()
-        since = self._loop.time()
         while not self._stopping:
             self._woken = False
             while self._wants_item():
-                if self._loop.time() - since > _LONGEST_STRETCH:  # a source that takes its time, or a large window
-                    await sleep(0)
-                    since = self._loop.time()
-                self._read()
+                if self._is_time_to_pause():
+                    await self._pause()  # after which it may not want any
+                else:
+                    self._read()
             slot = self._take()
             if slot is not None:
                 return slot
             if self._read_all and not self._left:
                 return None
             await self._wait()
-            since = self._loop.time()
+            self._since = self._loop.time()
         return None
 
     def _take(self) -> Slot | None:
@@ -332,6 +335,15 @@ class Flow:
 
             task.add_done_callback(asked, context=Context())
 
+    def _is_time_to_pause(self) -> bool:
+        """Say whether others need a turn: a source may take its time without waiting, or the window be large."""
+        return self._loop.time() - self._since > _LONGEST_STRETCH
+
+    async def _pause(self) -> None:
+        """Give others a turn."""
+        await sleep(0)
+        self._since = self._loop.time()
+
     @property
     def _wanted(self) -> bool:
         """Whether what is read is submitted."""
@@ -408,6 +420,9 @@ class Flow:
             while len(self._left) >= self._window and not self._read_all:
                 self._full = Future()
                 await self._full
+                self._since = self._loop.time()
+            if self._is_time_to_pause():
+                await self._pause()
 
     def _fed(self, task: Task[None]) -> None:
         """Hear that the feeder has ended; if it was cancelled before it had begun, it has not said so itself."""
@@ -471,7 +486,7 @@ class Flow:
         """Cancel what is left, and have the source closed, without waiting for that: nobody is there any more who could."""
         self._dropped = True
         self._cancel()
-        self._close_source()
+        self.close_source()
         self._wake()
 
     async def _quiet_down(self) -> None:
@@ -524,14 +539,14 @@ class Flow:
                     slot.job.exception()  # which is seen by that, as those before
         self._left.clear()
         self._ready.clear()
-        self._close_source()
+        self.close_source()
         self._source = None
         if self._tally is not None:
             self._tally.end()
         if self._dropped:
             self._say_trouble()
 
-    def _close_source(self) -> None:
+    def close_source(self) -> None:
         """Close a source that is not async, once nothing more will be read of it."""
         if not self._is_async and isinstance(self._source, Generator):
             try:
@@ -560,6 +575,16 @@ def _raised(slot: Slot) -> Any:
     except BaseException as error:
         with suppress(Exception):  # of an exception that refuses notes
             BaseException.add_note(error, f"item {slot.index} of pool.map(): {shown(slot.item)}")
-        raise
+        _raise(error)
     finally:
         del job, slot
+
+
+def _raise(error: BaseException) -> Never:
+    """Raise what is not the end of the results; the loop over them would take `StopAsyncIteration` for that."""
+    try:
+        if is_a(error, StopAsyncIteration):
+            raise RuntimeError("a job or the source of pool.map() raised StopAsyncIteration") from error
+        raise error
+    finally:
+        del error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -50,8 +50,8 @@ class MapResults(AsyncIterator[T_co], Generic[T_co]):
     """Iterate over the results of `WorkerPool.map`, which is what makes it; read by one task at a time.
 
     Nothing is read or submitted before the first result is asked for. When the loop over it is left early (`break`, an
-    exception, a cancellation), what is left is cancelled at once, and the source is closed. To *wait* until that is done, and
-    so be sure that nothing runs any more, leave an `async with` block::
+    exception, a cancellation), what is left is cancelled in the loop's next turn, and the source is closed. To *wait* until
+    that is done, and so be sure that nothing runs any more, leave an `async with` block::
 
         async with pool.map(fetch, urls) as results:
             async for page in results:
@@ -100,7 +100,9 @@ class MapResults(AsyncIterator[T_co], Generic[T_co]):
         if self._flow.over or self._loop.is_closed():
             return
         if running_loop() is self._loop:
-            self._flow.drop()
+            # Jobs are not cancelled now: the garbage collector may have come in the midst of whatever the pool does.
+            self._flow.close_source()
+            self._loop.call_soon(self._flow.drop, context=Context())
         else:  # the garbage collector has come in another thread
             with contextlib.suppress(RuntimeError):  # it has just been closed
                 self._loop.call_soon_threadsafe(self._flow.drop)

@@ -46,13 +46,14 @@ async def slowly(number: int) -> int:
 
 @SOURCES
 @pytest.mark.parametrize("ordered", [True, False])
-async def test_breaking_at_item_10_cancels_at_once_and_leaves_no_task_and_a_closed_source(kind: str, ordered: bool) -> None:
+async def test_breaking_at_item_10_cancels_and_leaves_no_task_and_a_closed_source(kind: str, ordered: bool) -> None:
     source = Source()
     async with WorkerPool(max_workers=5, queue_size=3) as pool:
         async for result in pool.map(slowly, getattr(source, kind)(), ordered=ordered, window=12):
             if result == 10:
                 break
-        assert pool.stats().queued == 0  # before anybody else has had a turn
+        await turns(1)
+        assert pool.stats().queued == 0
         await turns(10)
         assert tasks() == 0
         assert source.closed
@@ -571,6 +572,39 @@ async def test_a_map_that_raises_makes_no_reference_cycle() -> None:
             assert ref() is None
         finally:
             gc.enable()
+
+
+async def test_a_map_that_the_garbage_collector_finds_in_the_midst_of_a_jobs_start_is_stopped_a_turn_later() -> None:
+    source = Source()
+    found: list[int] = []
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+
+    def collecting(loop: Any, coroutine: Any, **options: Any) -> Any:
+        found.append(gc.collect())
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    async with WorkerPool(max_workers=2) as pool:
+        results = pool.map(slowly, source.sync(), window=8)
+        ring: list[Any] = [results]
+        ring.append(ring)
+        assert await anext(results) == 0
+        assert pool.stats().queued > 0
+        gc.collect()
+        gc.disable()
+        loop.set_task_factory(collecting)
+        try:
+            del results, ring
+            await asyncio.sleep(0.015)  # in which its next job starts
+        finally:
+            loop.set_task_factory(before)
+            gc.enable()
+        await turns(10)
+        assert found
+        assert source.closed
+        assert tasks() == 0
+        assert empty(pool)
+        assert not pool._crew.supervisor.readers
 
 
 @pytest.mark.realtime
