@@ -15,7 +15,7 @@ import pytest
 from tests.conftest import LOOP
 from tests.streams.test_map import SOURCES, Source
 from tests.support import FOREVER, Clock, Gate, Stubborn, echo, sleep, turns
-from weirpool import JobCancelled, PoolClosed, WorkerPool
+from weirpool import JobCancelled, PoolClosed, PoolOverloaded, WorkerPool
 from weirpool.testing import explore
 
 if TYPE_CHECKING:
@@ -757,3 +757,84 @@ def test_the_logger_is_named_like_the_others() -> None:
     from weirpool import _flow
 
     assert _flow._log is logging.getLogger("weirpool.map")
+
+
+# A pool with an overload policy, which a map does not ask -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overload", ["wait", "reject"])
+async def test_a_pool_that_closes_meanwhile_ends_the_loop_with_that_whatever_its_policy(overload: Any) -> None:
+    async with WorkerPool(max_workers=1, overload=overload) as pool:
+        results = pool.map(echo, range(100))
+        assert await anext(results) == 0
+        pool.close_intake()
+        with pytest.raises(PoolClosed):
+            while True:
+                await anext(results)
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("overload", ["wait", "reject"])
+async def test_too_many_strays_end_the_loop_with_that_whatever_the_policy(overload: Any) -> None:
+    stubborn = Stubborn()
+    async with WorkerPool(max_workers=1, max_strays=0, cancel_grace=0.1, overload=overload) as pool:
+        handle = await pool.submit(stubborn, timeout=0.1)
+        await handle.wait()
+        with pytest.raises(PoolOverloaded) as caught:
+            await anext(pool.map(echo, range(3)))
+        assert caught.value.reason == "strays"
+        await stubborn.release()
+
+
+async def test_the_pools_own_task_that_is_cancelled_while_a_source_is_left_waits_for_that() -> None:
+    """R15, R17."""
+    left: list[str] = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await asyncio.sleep(FOREVER)
+        finally:
+            await asyncio.sleep(0.1)
+            left.append("left")
+
+    pool = WorkerPool()
+    await pool.__aenter__()
+    results = pool.map(echo, source())
+    assert await anext(results) == 1
+    closing = asyncio.create_task(pool.aclose())
+    await asyncio.sleep(0.01)
+    (own,) = [task for task in asyncio.all_tasks() if task.get_name() == "weirpool:pool"]
+    own.cancel()
+    await closing
+    assert left == ["left"]
+    with pytest.raises((PoolClosed, StopAsyncIteration)):
+        await anext(results)
+
+
+@pytest.mark.parametrize("overload", ["wait", "reject"])
+async def test_a_function_of_the_item_that_closes_the_intake_gets_no_job_accepted_any_more(overload: Any) -> None:
+    """R10."""
+    async with WorkerPool(overload=overload) as pool:
+
+        def name(item: int) -> str:
+            if item == 1:
+                pool.close_intake()
+            return f"item {item}"
+
+        results = pool.map(echo, range(3), name=name)
+        assert await anext(results) == 0
+        with pytest.raises(PoolClosed):
+            await anext(results)
+        assert pool.stats().accepted == 1
+
+
+async def test_two_maps_stand_in_one_line_in_a_pool_that_refuses_whatever_else_is_too_much() -> None:
+    """R3."""
+    async with WorkerPool(max_workers=1, queue_size=0, overload="reject") as pool:
+
+        async def all_of(items: range) -> list[int]:
+            return [item async for item in pool.map(slowly, items)]
+
+        first, second = await asyncio.gather(all_of(range(5)), all_of(range(5, 10)))
+        assert (first, second) == ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9])

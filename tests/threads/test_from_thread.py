@@ -588,6 +588,20 @@ def test_a_loop_that_is_closed_while_it_is_given_a_call_leaves_no_thread_waiting
         getattr(home.pool.from_thread, how)(sleep, 0)
 
 
+def test_a_call_that_a_loop_has_begun_before_it_was_closed_has_its_outcome() -> None:
+    home = Home(max_workers=1)
+    loop: Any = home.loop
+    give = loop.call_soon_threadsafe
+
+    def and_close(callback: Callable[..., Any], *args: Any, context: Any = None) -> None:
+        loop.call_soon_threadsafe = give
+        give(callback, *args, context=context)
+        home.close()
+
+    loop.call_soon_threadsafe = and_close
+    assert home.pool.from_thread.submit(sleep, 0, "done").result() == "done"
+
+
 # Inside the thread of a job -------------------------------------------------------------------------------------------------
 
 
