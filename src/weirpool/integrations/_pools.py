@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
 
-from weirpool import WorkerPool
+from weirpool import PoolState, WorkerPool
 
 from ._budget import check_budget, seconds
 
@@ -140,7 +140,7 @@ class OpenPools:
     @property
     def ready(self) -> bool:
         """Whether a load balancer should send requests: all pools accept jobs, and `leave` was not called."""
-        return self._leaving is None and all(pool.stats().state.value == "open" for pool in self)
+        return self._leaving is None and all(pool.state is PoolState.OPEN for pool in self)
 
     @property
     def names(self) -> tuple[str, ...]:

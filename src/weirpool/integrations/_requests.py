@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     App = Callable[[Any, Any, Any], Awaitable[None]]
 
-__all__ = ["ASGIOptions", "BadDeadlineError", "RequestOptions", "RequestTime", "ServingRequests", "send_answer", "serving"]
+__all__ = [
+    "ASGIOptions",
+    "BadDeadlineError",
+    "RequestOptions",
+    "RequestTime",
+    "ServingRequests",
+    "refuse_nonsense",
+    "send_answer",
+    "serving",
+]
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -170,10 +179,18 @@ def serving(app: App, options: Mapping[str, Any]) -> App:
     return ServingRequests(app, time=time, cancel=cancel) if cancel or time else app
 
 
+def refuse_nonsense(options: Mapping[str, Any]) -> None:
+    """Refuse options that make no sense, where there is no application yet that they are for; see `serving`."""
+    serving(_nowhere, options)
+
+
 async def send_answer(answer: Answer, scope: Scope, send: Send) -> None:
     """Answer a request over ASGI."""
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.raw_headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+
+
+async def _nowhere(*_: Any) -> None: ...
 
 
 def _above_0(name: str, value: object) -> float | None:

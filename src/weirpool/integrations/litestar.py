@@ -25,7 +25,7 @@ from weirpool import PoolError, WorkerPool
 
 from ._http import SubmitOptions, accepted, answer_to
 from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
-from ._requests import ASGIOptions, serving
+from ._requests import ASGIOptions, refuse_nonsense, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -63,7 +63,7 @@ class PoolsPlugin(InitPlugin):
     def __init__(self, pools: Pools, **options: Unpack[ASGIOptions]) -> None:
         self._pools = checked_pools(pools)
         self._options = options
-        self._serving(_nowhere)  # which refuses what makes no sense
+        refuse_nonsense(options)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Add to an application's configuration what its pools need.
@@ -132,9 +132,6 @@ def background(
         RuntimeError: called from another thread, as by a handler that is a plain `def`.
     """
     return Response(accepted(pool, fn, args, options), status_code=202)
-
-
-async def _nowhere(*_: Any) -> None: ...
 
 
 def _provider(name: str) -> Callable[[State], Awaitable[WorkerPool]]:

@@ -17,7 +17,7 @@ from weirpool import PoolError
 from ._asgi import WithPools
 from ._http import SubmitOptions, accepted, answer_to
 from ._pools import DEFAULT, KEY, TWICE, OpenPools, Pools, checked_pools, of_app
-from ._requests import ASGIOptions, serving
+from ._requests import ASGIOptions, refuse_nonsense
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -105,7 +105,7 @@ def install_checked(
 ) -> None:
     """Do what `install` does, and have something checked when the application starts."""
     checked_pools(pools)
-    serving(_nowhere, options)  # which refuses what makes no sense, here and not when the application starts
+    refuse_nonsense(options)  # here, and not when the application starts
     if app.middleware_stack is not None:
         raise RuntimeError("install() must be called before the application starts: where it is made")
     installed: list[object] = [middleware.cls for middleware in app.user_middleware]
@@ -113,9 +113,6 @@ def install_checked(
         raise RuntimeError(TWICE)
     app.add_middleware(WithPools, pools=pools, options=options, check=check)
     app.exception_handlers.setdefault(PoolError, _answer)
-
-
-async def _nowhere(*_: Any) -> None: ...
 
 
 async def _answer(connection: HTTPConnection, error: Exception) -> Response:

@@ -65,6 +65,6 @@ def brief(numbers: dict[str, Any]) -> dict[str, Any]:
 
 def readiness(pools: Iterable[WorkerPool]) -> tuple[bool, list[dict[str, str]]]:
     """Say whether all pools accept jobs, and in which state each of them is; no pools accept none."""
-    states = [(pool.name, pool.stats().state) for pool in pools]
+    states = [(pool.name, pool.state) for pool in pools]
     ready = bool(states) and all(state is PoolState.OPEN for _, state in states)
     return ready, [{"name": name, "state": state.value} for name, state in states]
