@@ -8,7 +8,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _show  _callee                  how a user's thing is shown, which may be a trap; what runs in a process of a job's own
     _errors  _checks  _stack        words: the exceptions, the refusal of bad input, where a task hangs,
     _exits  _logs  _around          whom KeyboardInterrupt and SystemExit are for, what log records have in common,
-                                    and what is put around a job's function
+    _waiting                        what is put around a job's function; waiting for something to happen
     _lifecycle                      law: the states, the legal moves, the books
     policies  _ticket               public: scaling, overload, retry; what only some jobs have
     _lending  _circles  _deadline   places that jobs lend while they wait for a pool; jobs that would wait for ever; time left

@@ -10,6 +10,8 @@ from asyncio import Future
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ._job import Job
     from ._run import Run
 
@@ -45,7 +47,7 @@ def refuse_circle(run: Run, job: Job) -> None:
 
 def _matters(job: Job) -> bool:
     """Say whether others may have to wait for a job to end: without that it closes no circle."""
-    waiters = job.waiters if isinstance(job.waiters, list) else (job.waiters,)
+    waiters: Sequence[object] = job.waiters if isinstance(job.waiters, list) else (job.waiters,)
     return (job.ticket is not None and job.ticket.key is not None) or any(
         each is not None and type(each) is not Future for each in waiters
     )

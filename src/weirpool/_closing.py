@@ -242,8 +242,8 @@ class Closing:
         The tasks of the last jobs may have a step to go: the supervisor's end says that they are gone. With strays it has no
         end that could be waited for.
         """
-        self._crew.supervisor.stop()
         supervisor = self._crew.supervisor
+        supervisor.stop()
         hopeless = self._crew.strays and not self._ledger.unfinished and supervisor.alone
         if self.report is None and (supervisor.gone or hopeless):
             self._close()

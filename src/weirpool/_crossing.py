@@ -148,13 +148,13 @@ class Call:
         if job.owner is None:
             self._deliver()
         else:
-            job.add_waiter(self)  # type: ignore[arg-type]  # it does what a job asks of a future
+            job.add_waiter(self)
 
     def done(self) -> bool:
         """Say whether the job has woken this; it does so once."""
         return False
 
-    def set_result(self, result: None) -> None:  # noqa: ARG002
+    def set_result(self, result: None, /) -> None:  # noqa: ARG002
         """Hear that the job is about to end: a turn later it has."""
         self._crossing.loop.call_soon(self._deliver, context=Context())
 
@@ -181,7 +181,7 @@ class Call:
         if task is not None:
             task.cancel()
         elif job is not None and job.owner is not None:
-            job.remove_waiter(self)  # type: ignore[arg-type]
+            job.remove_waiter(self)
             _leave(job)
 
     def never_begun(self) -> None:

@@ -26,6 +26,7 @@ from ._lifecycle import SUCCEEDED
 from ._logs import fields
 from ._run import CURRENT
 from ._show import function_name, shown
+from ._waiting import Waiters, release
 
 if TYPE_CHECKING:
     import asyncio
@@ -60,7 +61,7 @@ class Slot:
         """Say whether the job has woken this."""
         return self.ended
 
-    def set_result(self, _: None) -> None:
+    def set_result(self, result: None, /) -> None:  # noqa: ARG002
         """Hear that the job is about to end."""
         self.ended = True
         self.flow.settled(self)
@@ -137,7 +138,7 @@ class Flow:
         self._feeder_told = False
         self._source_timer: asyncio.TimerHandle | None = None
         self._full: Future[None] | None = None
-        self._waiters: list[Future[None]] = []
+        self._waiters = Waiters()
         self._trouble: BaseException | None = None
 
     # Handing out --------------------------------------------------------------------------------------------------------
@@ -219,9 +220,8 @@ class Flow:
         else:
             return None
         del self._left[slot]
-        full = self._full
-        if full is not None and not full.done():
-            full.set_result(None)
+        if self._full is not None:
+            release(self._full)
         if self._tally is not None:
             self._tally.catch_up()
         return slot
@@ -231,7 +231,7 @@ class Flow:
         if CURRENT.get() is not None and (run := inside(self._loop)) is not None:
             await self._wait_inside(run)
         else:
-            await self._woken_up(Future())
+            await self._waiters.wait()
 
     async def _wait_inside(self, run: Run) -> None:
         # Those that come later may well end first; but in the end it waits for the oldest.
@@ -246,7 +246,7 @@ class Flow:
                 if target is not None:
                     target.add_waiter(waiter)  # by which others see who waits for it
                 try:
-                    await self._woken_up(waiter)
+                    await self._waiters.wait(waiter)
                 finally:
                     if target is not None:
                         target.remove_waiter(waiter)
@@ -259,18 +259,9 @@ class Flow:
             self._cancel()
             await outlast(self._quiet_down, lambda: self._quiet)
 
-    async def _woken_up(self, waiter: Future[None]) -> None:
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.remove(waiter)
-
     def _wake(self) -> None:
         self._woken = True
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._waiters.wake()
         if self._dropped and not self.over and self._quiet:
             self._loop.call_soon(self._finish, context=Context())  # not in the midst of a job's end
 
@@ -354,7 +345,7 @@ class Flow:
         slot = Slot(self, self._next_index, item)
         try:
             job = slot.job = self._context.run(self._make, item)
-            job.waiters = slot  # type: ignore[assignment]  # it does what a job asks of a future
+            job.waiters = slot
             self._next_index += 1
             self._left[slot] = None
             return None if self._admission.take(job) else slot
@@ -491,7 +482,7 @@ class Flow:
 
     async def _quiet_down(self) -> None:
         while not self._quiet:
-            await self._woken_up(Future())
+            await self._waiters.wait()
 
     def _cancel(self) -> None:
         """Cancel what is left."""
@@ -507,7 +498,7 @@ class Flow:
             if slot.job.is_left_by_all():
                 slot.job.cancel()
             else:  # another submission has joined it (`coalesce`)
-                slot.job.remove_waiter(slot)  # type: ignore[arg-type]
+                slot.job.remove_waiter(slot)
                 self._unended -= 1
         self._stop_feeder()
         self._wake()

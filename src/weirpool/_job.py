@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._ticket import Ticket
     from ._worker import Worker
 
-__all__ = ["Job", "JobOwner", "Outcome"]
+__all__ = ["Job", "JobOwner", "JobWaiter", "Outcome"]
 
 
 class JobOwner(Protocol):
@@ -53,6 +53,18 @@ class JobOwner(Protocol):
 
     def at_close(self, call: Callable[[JobOwner], None]) -> bool:
         """Have something called, with the owner, when the pool has closed; say whether that is still to come."""
+        ...
+
+
+class JobWaiter(Protocol):
+    """Whoever is woken when a job is about to end: a future that somebody awaits, or something that does what follows."""
+
+    def done(self) -> bool:
+        """Say whether this has been woken, or does not wait any more."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """Hear that the job is about to end."""
         ...
 
 
@@ -98,7 +110,7 @@ class Job(JobHandle[Any]):
     owner: JobOwner | None
     accepted_at: float
     run: Run | None
-    waiters: asyncio.Future[None] | list[asyncio.Future[None]] | None
+    waiters: JobWaiter | list[JobWaiter] | None
     """Nearly always nobody or one awaiter, so no list until there are two."""
 
     if not TYPE_CHECKING:
@@ -149,7 +161,7 @@ class Job(JobHandle[Any]):
         self.ticket.sharers -= 1
         return self.ticket.sharers <= 0
 
-    def add_waiter(self, waiter: asyncio.Future[None]) -> None:
+    def add_waiter(self, waiter: JobWaiter) -> None:
         """Have `waiter` woken when the job ends."""
         waiters = self.waiters
         if waiters is None:
@@ -159,7 +171,7 @@ class Job(JobHandle[Any]):
         else:
             self.waiters = [waiters, waiter]
 
-    def remove_waiter(self, waiter: asyncio.Future[None]) -> None:
+    def remove_waiter(self, waiter: JobWaiter) -> None:
         """Forget a waiter that has gone."""
         if self.waiters is waiter:
             self.waiters = None

@@ -29,6 +29,7 @@ from ._lifecycle import ABANDONED, FAILED, SUCCEEDED
 from ._run import CURRENT
 from ._settings import JOB_TIMEOUT, Default
 from ._supervisor import cancel
+from ._waiting import Waiters, release
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -101,7 +102,7 @@ class Group:
         self._exit: BaseException | None = None
         """A KeyboardInterrupt or SystemExit, which is not put in an exception group."""
         self._abandoned: list[str] = []
-        self._lookers: list[Future[None]] = []
+        self._lookers = Waiters()
         self._quiet: Future[None] | None = None
         self._wait: Wait | None = None
         self._host: Run | None = None
@@ -283,7 +284,7 @@ class Group:
         self._completed.clear()
         self._errors = []
         self._parent = self._exit = self._scope = None
-        self._look_again()
+        self._lookers.wake()
 
     # Jobs -----------------------------------------------------------------------------------------------------------------
 
@@ -474,7 +475,7 @@ class Group:
         if self._host is not None:
             refuse_circle(self._host, job)
         member = self._pending[job] = Member(job, self._ended)
-        job.add_waiter(member)  # type: ignore[arg-type]  # it does what a job asks of a future
+        job.add_waiter(member)
 
     def _ended(self, job: Job) -> None:
         """Note that a job is about to end: a turn later it has."""
@@ -484,14 +485,7 @@ class Group:
             self._unheard += 1
             self._crew.loop.call_soon(self._hear, job, context=Context())
         self._fewer()
-        self._look_again()
-
-    def _look_again(self) -> None:
-        """Wake whoever waits for more jobs to end."""
-        for looker in self._lookers:
-            if not looker.done():
-                looker.set_result(None)
-        self._lookers.clear()
+        self._lookers.wake()
 
     def _fewer(self) -> None:
         """See whether a job that is not pending any more was the last."""
@@ -510,8 +504,8 @@ class Group:
 
     def _say_quiet(self) -> None:
         """Wake who waits for the end of all jobs, if that has come."""
-        if self._quiet is not None and not self._pending and not self._unheard and not self._quiet.done():
-            self._quiet.set_result(None)
+        if self._quiet is not None and not self._pending and not self._unheard:
+            release(self._quiet)
 
     def _judge(self, job: Job) -> None:
         if job.status is SUCCEEDED:
@@ -558,7 +552,7 @@ class Group:
                 job.cancel()
             else:  # it goes on for those who share it
                 del self._pending[job]
-                job.remove_waiter(member)  # type: ignore[arg-type]
+                job.remove_waiter(member)
         self._fewer()
         self._say_quiet()
 
@@ -569,12 +563,12 @@ class Group:
                 return False
             run = None if CURRENT.get() is None else inside(self._crew.loop)
             if run is None:
-                await self._look(Future())
+                await self._lookers.wait()
             else:
                 async with Lent(run, self._crew, self._needed(run)) as wait:
                     if len(self._completed) <= number and self._pending:
                         assert wait is not None
-                        await self._look(Waiter(wait))
+                        await self._lookers.wait(Waiter(wait))
         return True
 
     def _needed(self, run: Run) -> tuple[Job, ...]:
@@ -598,14 +592,6 @@ class Group:
         finally:
             del refusal  # whose traceback has this frame
 
-    async def _look(self, looker: Future[None]) -> None:
-        self._lookers.append(looker)
-        try:
-            await looker
-        finally:
-            if looker in self._lookers:
-                self._lookers.remove(looker)
-
 
 Group.__module__ = "weirpool"  # as its users know it
 
@@ -626,7 +612,7 @@ class Member:
         """Say whether the job has told this."""
         return self._done
 
-    def set_result(self, result: None) -> None:  # noqa: ARG002
+    def set_result(self, result: None, /) -> None:  # noqa: ARG002
         """Hear that the job is about to end."""
         self._done = True
         self._ended(self._job)

@@ -6,13 +6,13 @@ It is attached where the observers are told, for as long as somebody reads: a po
 from __future__ import annotations
 
 import weakref
-from asyncio import Future
 from collections import deque
 from collections.abc import AsyncIterator
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Self
 
 from ._handle import JobHandle
+from ._waiting import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,35 +38,23 @@ class Unread:
         self.missed: int = 0
         self.over: bool = False
         """Whether nothing is added any more."""
-        self._waiters: list[Future[None]] = []
+        self._waiters = Waiters()
 
     def put(self, job: JobHandle[Any]) -> None:
         """Add a job."""
         if len(self.jobs) == self.jobs.maxlen:
             self.missed += 1
         self.jobs.append(job)
-        self._wake()
+        self._waiters.wake()
 
     def end(self) -> None:
         """Add no more."""
         self.over = True
-        self._wake()
+        self._waiters.wake()
 
     async def more(self) -> None:
         """Wait until there is something new."""
-        waiter: Future[None] = Future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
+        await self._waiters.wait()
 
 
 class Results(AsyncIterator[JobHandle[Any]]):

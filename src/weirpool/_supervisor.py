@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ._group import JobGroup
 from ._logs import fields
+from ._waiting import release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,12 +152,12 @@ class Supervisor:
 
         def ended(task: asyncio.Task[None]) -> None:
             supervision.close()  # if a wrapper of somebody's task factory was cancelled before it came to it
-            _release(ready)
+            release(ready)
             on_end(task)
 
         def opened() -> None:
             on_open()
-            _release(ready)
+            release(ready)
 
         supervision = self._supervise(opened, on_fail, on_cancel)
         try:
@@ -208,7 +209,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Let the supervisor go once the last task has ended; no job may be queued or running any more."""
-        _release(self._stopping)
+        release(self._stopping)
         if self.workers is not None:
             self.workers.leave()
 
@@ -230,7 +231,7 @@ class Supervisor:
     def reader_ended(self) -> None:
         """Hear that one of the readers has no task any more."""
         if self._looking is not None:
-            _release(self._looking)
+            release(self._looking)
 
     def give_up_readers(self) -> None:
         """Wait no more for the tasks of readers, all of which have been cancelled."""
@@ -264,8 +265,3 @@ def cancel(task: asyncio.Task[None]) -> None:
             _log.exception(
                 "task %r can't be cancelled", task.get_name(), extra=fields("job.uncancellable", "", job=task.get_name())
             )
-
-
-def _release(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -25,6 +25,7 @@ from ._errors import is_a, traceback_of
 from ._lending import outlast
 from ._show import function_name
 from ._stack import line_of
+from ._waiting import release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ class Call:
             waiter = self._waiter
         if waiter is not None:
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(_release, waiter, context=Context())
+                self._loop.call_soon_threadsafe(release, waiter, context=Context())
 
     def withdraw(self) -> bool:
         """See to it that the call will not be made; say whether that is so: it may have begun."""
@@ -164,8 +165,3 @@ def _next(error: BaseException) -> Any:
     """Return the traceback of an exception without its outermost frame."""
     traceback = traceback_of(error)
     return None if traceback is None else traceback.tb_next
-
-
-def _release(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -20,6 +20,7 @@ from ._run import current_run
 from ._runner import as_awaitable
 from ._show import shown, type_name
 from ._supervisor import cancel
+from ._waiting import release
 from ._worker import Worker
 
 if TYPE_CHECKING:
@@ -207,8 +208,8 @@ class Workers:
                 cancel(task)
         while self._idle:
             self._retire(self._idle.popleft())
-        if self._opening is not None and not self._opening.done():
-            self._opening.set_result(None)
+        if self._opening is not None:
+            release(self._opening)
         self._see_whether_gone()
 
     def hurry(self) -> None:
@@ -370,8 +371,8 @@ class Workers:
             )
 
     def _see_whether_open(self) -> None:
-        if self._opening is not None and not self._starting and not self._opening.done():
-            self._opening.set_result(None)
+        if self._opening is not None and not self._starting:
+            release(self._opening)
 
     def _see_whether_gone(self) -> None:
         if self.gone and not self._gone.is_set():
