@@ -135,6 +135,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "cancel_grace": 2.0,
         "key_limit": 1,
         "aging": 10.0,
+        "rate": None,
+        "key_rate": None,
         "max_lending": 10_000,
         "max_strays": None,
         "worker_context": None,

@@ -20,13 +20,14 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _blocking                       jobs made of plain functions
     _telemetry                      the seam to whoever exports
     _queue  _observers  _watch      organs: the bounded queue, telling observers, the one timer,
-    _group  _lanes                  the task group that jobs leave by themselves, the order of priorities and keys,
+    _group  _lanes  _pace           the task group that jobs leave by themselves, the order of priorities and keys, rates,
     _window  _overload  _asking     what policies are told, and what they say
     _timings  _failures  _running   how long jobs have taken of late, what they fail with; what is said of those that run
     _settings                       what a pool is asked to be
     _runner  _supervisor            runs one job in a task of its own; the task that all of these belong to
     _crew  _steering                the places: who runs, who is next; what holds them
-    _admission  _retry  _workers    the way in; jobs that are tried again; what each worker has of its own
+    _admission  _retry  _workers    the way in; jobs that are tried again; what each worker has of its own;
+    _paced                          jobs that start at a rate
     _closing  _scaler               the way out; more and fewer places
     _crossing  _job_future          submissions from other threads, and what those hold
     _executor  _from_thread         the pool as an Executor of concurrent.futures, and as other threads see it

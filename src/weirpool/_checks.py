@@ -39,6 +39,7 @@ __all__ = [
     "on_loop",
     "policy",
     "priority",
+    "rate",
     "running_loop",
     "seconds",
     "shown",
@@ -101,6 +102,17 @@ def seconds(name: str, value: object, *, zero: str = "", none: str = "") -> floa
     if number is not None:
         raise ValueError(refusal)
     raise TypeError(f"{refusal}: use its total_seconds()" if hasattr(type(value), "total_seconds") else refusal)
+
+
+def rate(name: str, value: object, most: float, other: str = "") -> float:
+    """Return `value` if it is a number per second above 0 and at most `most`; `other` is what else it may be."""
+    number = _number(value)
+    if number is not None and 0 < number <= most:
+        return number
+    rule = f"{name} must be a number of jobs per second above 0 and at most {most:,}"
+    raise (TypeError if number is None else ValueError)(
+        f"{rule}{other and f', or {other}'} or None (no limit), got {shown(value)} ({type_name(value)})"
+    )
 
 
 def loop_time(name: str, value: object, now: float) -> float:

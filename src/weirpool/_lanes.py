@@ -33,9 +33,10 @@ _PLAIN = Ticket(0, None)
 class Key:
     """A key that some unfinished job has; it is forgotten with the last of them."""
 
-    __slots__ = ("jobs", "lanes", "running")
+    __slots__ = ("jobs", "lanes", "name", "running")
 
-    def __init__(self) -> None:
+    def __init__(self, name: Hashable) -> None:
+        self.name = name
         self.jobs: dict[Job, None] = {}
         self.lanes: dict[int, Lane] = {}
         self.running: dict[Job, None] = {}
@@ -137,7 +138,8 @@ class Lanes:
     def started(self, job: Job, name: Hashable) -> None:
         """Note that a job of a key, which has not waited, runs."""
         key = self._key(name)
-        key.jobs[job] = key.running[job] = None
+        key.jobs[job] = None
+        self._runs(key, job)
 
     def find(self, name: Hashable) -> Job | None:
         """Return a job of a key that has not ended, if there is one: the newest, which waits if any does."""
@@ -165,7 +167,7 @@ class Lanes:
                 self._out_of_line(bucket, bucket.line.pop())
         if isinstance(entry, Lane):
             job = entry.jobs.pop() if newest else entry.jobs.popleft()
-            entry.key.running[job] = None
+            self._runs(entry.key, job)
             entry.in_line = False
         else:
             job = entry
@@ -251,14 +253,14 @@ class Lanes:
     def _key(self, name: Hashable) -> Key:
         key = self._keys.get(name)
         if key is None:
-            key = self._keys[name] = Key()
+            key = self._keys[name] = Key(name)
         return key
 
     def _line_up(self, lane: Lane) -> None:
         """Put a lane at the end of the line if one of its jobs may start."""
         if lane.in_line or not self._has_jobs(lane):
             return
-        if len(lane.key.running) < self._limit:
+        if self._may_run(lane.key):
             line = lane.bucket.line
             lane.since = max(lane.jobs[0].accepted_at, _since(line[-1])) if line else lane.jobs[0].accepted_at
             lane.in_line = True
@@ -267,6 +269,14 @@ class Lanes:
             self._show(lane.bucket)
         else:
             lane.bucket.out[lane] = None
+
+    def _may_run(self, key: Key) -> bool:
+        """Say whether one more job of a key may run."""
+        return len(key.running) < self._limit
+
+    def _runs(self, key: Key, job: Job) -> None:
+        """Note that a job of a key has a place now."""
+        key.running[job] = None
 
     def _has_jobs(self, lane: Lane) -> bool:
         """Say whether a lane has jobs that wait, after the tombstones at its head have gone; forget it if not."""
@@ -288,7 +298,7 @@ class Lanes:
             while entry.jobs and entry.jobs[-1].status is not QUEUED:
                 self._gone -= 1
                 entry.jobs.pop()
-        return self._has_jobs(entry) and len(entry.key.running) < self._limit
+        return self._has_jobs(entry) and self._may_run(entry.key)
 
     def _out_of_line(self, bucket: Bucket, entry: Job | Lane) -> None:
         """Note that something has been taken out of the line that may not start."""

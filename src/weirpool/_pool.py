@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from aiolimiter import AsyncLimiter
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
@@ -100,6 +101,10 @@ class WorkerPool(AsyncResource):
         cancel_grace: how long a cancelled job may take to end before it is abandoned, in seconds. While closing, this is
             the last part of `shutdown_timeout`.
         key_limit: how many jobs of one key run at once, at most. 1: one after the other.
+        rate: how many jobs start in a second, at most, evenly: until it may start, a job waits in the queue, and its `timeout`
+            does not run. Another attempt at a job counts, too. Or an `aiolimiter.AsyncLimiter`, which allows bursts of as
+            many as it says, and may be that of several pools. Needs the extra `rate`.
+        key_rate: how many jobs of one key start in a second, at most. Needs the extra `rate`.
         aging: how many seconds of waiting one step of priority is worth: a job of priority 2 starts before any of priority 1
             that was accepted later than this after it, so nothing waits for ever.
         max_lending: how many jobs may wait for this pool from inside at once, at most. Each lends its place meanwhile.
@@ -142,6 +147,8 @@ class WorkerPool(AsyncResource):
         shutdown_timeout: float = 20.0,
         cancel_grace: float = 2.0,
         key_limit: int = 1,
+        rate: float | AsyncLimiter | None = None,
+        key_rate: float | None = None,
         aging: float = 10.0,
         max_lending: int = 10_000,
         max_strays: int | None = None,
@@ -164,6 +171,8 @@ class WorkerPool(AsyncResource):
             shutdown_timeout=shutdown_timeout,
             cancel_grace=cancel_grace,
             key_limit=key_limit,
+            rate=rate,
+            key_rate=key_rate,
             aging=aging,
             max_lending=max_lending,
             max_strays=max_strays,
@@ -208,8 +217,11 @@ class WorkerPool(AsyncResource):
         observers: Listener | None = _told(self._name, settings.observers, loop) if settings.observers else None
         window = None if settings.scaling is None else _window(ledger, observers, loop)
         listener = window or observers
-        queue = JobQueue(settings.queue_size, aging=settings.aging, key_limit=settings.key_limit)
-        self._crew = Crew(settings, queue, ledger, listener, loop)
+        if settings.rate is None and settings.key_rate is None:
+            queue = JobQueue(settings.queue_size, aging=settings.aging, key_limit=settings.key_limit)
+            self._crew = Crew(settings, queue, ledger, listener, loop)
+        else:
+            queue, self._crew = _paced(settings, ledger, listener, loop)
         if settings.overload is not None:
             self._crew.shed_by(_overload(self._name, settings.overload, loop))
         self._admission = Admission(settings, self._crew, queue, ledger, listener, loop)
@@ -1050,6 +1062,14 @@ def _told(pool: str, observers: tuple[Observer, ...], loop: asyncio.AbstractEven
     from ._observers import Observers  # noqa: PLC0415
 
     return Observers(pool, observers, loop)
+
+
+def _paced(
+    settings: Settings, ledger: Ledger, observers: Listener | None, loop: asyncio.AbstractEventLoop
+) -> tuple[JobQueue, Crew]:
+    from ._paced import paced  # noqa: PLC0415
+
+    return paced(settings, ledger, observers, loop)
 
 
 def _window(ledger: Ledger, observers: Listener | None, loop: asyncio.AbstractEventLoop) -> Window:

@@ -35,16 +35,17 @@ class JobQueue(asyncio.Queue[Job]):
         maxsize: how many jobs may wait; 0: none.
         aging: how many seconds of waiting a step of priority is worth.
         key_limit: how many jobs of one key may run at once.
+        lanes: where jobs wait, always; None: only while any has a priority or a key.
     """
 
     _jobs: deque[Job]
     _gone: int
 
-    def __init__(self, maxsize: int = 0, *, aging: float = 10.0, key_limit: int = 1) -> None:
+    def __init__(self, maxsize: int = 0, *, aging: float = 10.0, key_limit: int = 1, lanes: Lanes | None = None) -> None:
         super().__init__(maxsize)
         self._aging = aging
         self._key_limit = key_limit
-        self.lanes: Lanes | None = None  # where the jobs are, while any that waits has a priority, or any at all has a key
+        self.lanes = lanes  # where the jobs are, while any that waits has a priority, or any at all has a key
 
     def _init(self, maxsize: int) -> None:  # noqa: ARG002  (asyncio.Queue calls it so)
         self._jobs = deque()

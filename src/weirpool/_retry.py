@@ -80,5 +80,7 @@ async def _pause(run: Run, crew: Crew, seconds: float) -> None:
     try:
         async with Lent(run, crew, anyway=True):
             await asyncio.sleep(seconds)
+            if crew.steering.again is not None and run.job is not None:
+                await crew.steering.again(run.job)
     finally:
         crew.lending.retrying -= 1

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from aiolimiter import AsyncLimiter
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
@@ -51,6 +52,8 @@ class Settings:
     shutdown_timeout: float
     cancel_grace: float
     key_limit: int
+    rate: float | AsyncLimiter | None
+    key_rate: float | None
     aging: float
     max_lending: int
     max_strays: int
@@ -76,6 +79,8 @@ class Settings:
         shutdown_timeout: float,
         cancel_grace: float,
         key_limit: int,
+        rate: float | AsyncLimiter | None,
+        key_rate: float | None,
         aging: float,
         max_lending: int,
         max_strays: int | None,
@@ -129,6 +134,8 @@ class Settings:
             shutdown_timeout=shutdown_timeout,
             cancel_grace=cancel_grace,
             key_limit=_checks.whole("key_limit", key_limit, "jobs of one key that run at once", 1, _MOST_WORKERS),
+            rate=None if rate is None else _rate(rate),
+            key_rate=None if key_rate is None else _key_rate(key_rate),
             aging=_checks.seconds("aging", aging),
             max_lending=_checks.whole("max_lending", max_lending, "jobs that lend their places", 0, _MOST_WORKERS),
             max_strays=max_workers if max_strays is None else max_strays,
@@ -164,6 +171,34 @@ def _overload(value: Any) -> OverloadPolicy:
         allowed = ", ".join(map(repr, NAMED))
         raise ValueError(f"overload.when_full must be one of {allowed}, got {_checks.shown(policy.when_full)}")
     return policy
+
+
+_MOST_STARTS = 1_000_000
+
+
+def _rate(value: Any) -> float | AsyncLimiter:
+    """Return what is meant by `rate`, if it can be one."""
+    _have_limiter("rate")
+    from aiolimiter import AsyncLimiter  # noqa: PLC0415
+
+    if not isinstance(value, AsyncLimiter):
+        return _checks.rate("rate", value, _MOST_STARTS, "an aiolimiter.AsyncLimiter")
+    if not value.max_rate >= 1:
+        raise ValueError(f"rate must be a limiter that allows one job at least at once, got max_rate={value.max_rate!r}")
+    return value
+
+
+def _key_rate(value: Any) -> float:
+    """Return the rate of each key."""
+    _have_limiter("key_rate")
+    return _checks.rate("key_rate", value, _MOST_STARTS)
+
+
+def _have_limiter(name: str) -> None:
+    from importlib.util import find_spec  # noqa: PLC0415  # few pools have a rate
+
+    if find_spec("aiolimiter") is None:
+        raise ModuleNotFoundError(f"{name} needs aiolimiter: pip install 'weirpool[rate]'", name="aiolimiter")
 
 
 # Few pools have observers, and to load the records that these are told is a quarter of what importing weirpool takes.

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from ._job import Job
     from ._lifecycle import Ledger
     from ._logs import Seldom
+    from ._pace import Pace
 
 __all__ = ["Steering"]
 
@@ -24,13 +26,17 @@ class Steering:
         resized: whether it is to be logged that a policy has changed the number of places.
     """
 
-    __slots__ = ("_ledger", "awaited", "most_strays", "paused", "resized")
+    __slots__ = ("_ledger", "again", "awaited", "most_strays", "pace", "paused", "resized")
 
     def __init__(self, ledger: Ledger, most_strays: int, resized: Seldom) -> None:
         self._ledger = ledger
         self.most_strays = most_strays
         self.resized = resized
         self.paused = False
+        self.pace: Pace | None = None
+        """When the next job may start, if that is limited."""
+        self.again: Callable[[Job], Awaitable[None]] | None = None
+        """Waits until one more attempt at a job may be made, if that is limited."""
         self.awaited: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     @property
