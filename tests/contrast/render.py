@@ -87,8 +87,8 @@ PREFACE = """\
 <!-- made by python -m tests.contrast: change tests/contrast/table.py instead -->
 
 Each rule here is broken by at least one library that people use for what weirpool is for. That is how the rules were chosen;
-they are no survey of what those libraries can do, and several can do what weirpool can't: jobs that survive the process,
-retries, rate limits, trio. Everything is a test, as of {checked}:
+they are no survey of what those libraries can do, and several can do what weirpool can't: have jobs survive the
+process, or run on trio. Everything is a test, as of {checked}:
 
 ```sh
 python3 -m venv .venv && .venv/bin/pip install -q -e '.[test,contrast]' && .venv/bin/python -m pytest -q tests/contrast
