@@ -15,6 +15,7 @@ import weirpool
 import weirpool.events
 
 PUBLIC = [
+    "Batch",
     "Failed",
     "FailureType",
     "Group",

@@ -32,7 +32,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _crossing  _job_future          submissions from other threads, and what those hold
     _executor  _from_thread         the pool as an Executor of concurrent.futures, and as other threads see it
     _completed  _job_group          jobs in the order in which they end; jobs that belong together
-    _results                        the stream of all jobs that end
+    _results  _batch                the stream of all jobs that end; items of many callers for one job
     _progress  _flow  _map          how far a map has come; the flow of its items; what `map` returns
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
@@ -56,6 +56,7 @@ from ._snapshot import FailureType, Percentiles, PoolStats, ShutdownReport
 from ._worker import Worker, current_worker
 
 __all__ = [
+    "Batch",
     "Failed",
     "FailureType",
     "Group",
@@ -88,12 +89,14 @@ __all__ = [
 ]
 
 if _typing.TYPE_CHECKING:
+    from ._batch import Batch
     from ._job_group import Group
     from ._map import Failed, MapProgress, MapResults
     from ._results import Results
     from .standalone import run, serve
 
 _LATER = {
+    "Batch": "._batch",
     "Group": "._job_group",
     "Results": "._results",
     **dict.fromkeys(("Failed", "MapProgress", "MapResults"), "._map"),

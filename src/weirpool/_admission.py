@@ -92,6 +92,11 @@ class Admission:
         """How many submitters wait for room."""
         return len(self._line) + self._reserved
 
+    def check_open(self) -> None:
+        """Refuse if the pool is closing or closed."""
+        if self._ledger.pool is not OPEN:
+            self._refuse_closed()
+
     def admit(self, job: Job) -> bool:
         """Accept a job now if there is room that nobody waits for; say whether it was accepted."""
         ledger = self._ledger

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+    from ._batch import Batch
     from ._crossing import Crossing, Wishes
     from ._events import Observer
     from ._from_thread import FromThread
@@ -703,6 +704,69 @@ class WorkerPool(AsyncResource):
             progress=progress,
             workers=settings.max_workers,
             grace=settings.cancel_grace,
+        )
+
+    def batch(
+        self,
+        fn: Callable[[list[I]], Awaitable[Sequence[T]]],
+        /,
+        *,
+        max_size: int = 100,
+        max_wait: float = 0.01,
+        timeout: float | Literal[_Default.JOB_TIMEOUT] | None = _JOB_TIMEOUT,
+        name: str | None = None,
+        priority: int = _USUAL,
+        key: Key | None = None,
+        retry: Retry | None = None,
+    ) -> Batch[I, T]:
+        """Put the items of many callers together, and run a job for each list of them: `row_id = await insert(row)`.
+
+        A batch is submitted when it has `max_size` items, or `max_wait` seconds after the first of them came. When the pool is
+        full it waits in line, for `submit_timeout` at most; then its callers get `PoolOverloaded`. When the pool is closed,
+        what was accepted is run to its end; the callers of batches that were not get `PoolClosed`.
+
+        Each job sees the context variables of the caller of `batch` as they are now.
+
+        Args:
+            fn: an async function of a list of items. It returns as many results, in their order; a result that is an instance
+                of `Exception` is raised to that item's caller, and to no other. What it raises is raised to all of the batch.
+            max_size: how many items a batch has, at most.
+            max_wait: how long an item waits for others, in seconds. 0: until the end of this turn of the event loop.
+            timeout: how long each job may run, in seconds; see `submit`.
+            name: what each job is called; see `submit`.
+            priority: lower is sooner; see `submit`.
+            key: what a job shares with others that must not run at once; see `submit`.
+            retry: whether and when a job is tried again, with the items whose callers still wait; see `submit`.
+
+        Returns:
+            What to call with an item. It may be left as an `async with` block, which waits until all has ended.
+
+        Raises:
+            PoolClosed: the pool is closing or closed.
+            TypeError: an argument is of the wrong kind.
+            ValueError: an argument is out of its range.
+            RuntimeError: the pool was not entered, or this is called from another thread or event loop.
+        """
+        if self._report is not None or (self._opened("WorkerPool.batch()") and self._ledger.pool is not OPEN):
+            raise PoolClosed(self._name)
+        from ._batch import batched  # noqa: PLC0415
+
+        def make(around: Callable[..., Coroutine[Any, Any, Any]]) -> Job:
+            job = self._job(fn, (), timeout, None, name)
+            job.fn = Around.of(job.fn, around)
+            if priority is not _USUAL or key is not None or retry is not None:
+                self._special(job, priority, key, False, retry)
+            return job
+
+        return batched(
+            fn,
+            make,
+            self._admission,
+            self._crew,
+            lending=self._lending,
+            max_size=max_size,
+            max_wait=max_wait,
+            patience=self._settings.submit_timeout,
         )
 
     @property

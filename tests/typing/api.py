@@ -14,8 +14,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar, assert_type
 
+from aiolimiter import AsyncLimiter
+
 import weirpool
 from weirpool import (
+    Batch,
     Failed,
     Group,
     JobCancelled,
@@ -530,6 +533,30 @@ async def nothing_of(_: int) -> None:
 
 async def either_text(_: bool) -> str:
     raise NotImplementedError
+
+
+async def save(rows: list[str]) -> list[int]:
+    return [len(row) for row in rows]
+
+
+async def batches(pool: WorkerPool) -> None:
+    batch = pool.batch(save, max_size=3, max_wait=0, timeout=1, name="x", priority=1, key="k")
+    assert_type(batch, Batch[str, int])
+    assert_type(await batch("a"), int)
+    async with pool.batch(save) as inside:
+        assert_type(await inside("a"), int)
+
+
+async def wrong_batches(pool: WorkerPool) -> None:
+    await pool.batch(save)(1)  # type: ignore[arg-type]
+    pool.batch(fetch)  # type: ignore[arg-type]
+    pool.batch(save, size=3)  # type: ignore[call-arg]
+    WorkerPool(rate="fast")  # type: ignore[arg-type]
+
+
+async def rates() -> None:
+    WorkerPool(rate=5, key_rate=0.5)
+    WorkerPool(rate=AsyncLimiter(5, 1))
 
 
 async def wrong_maps(pool: WorkerPool) -> None:

@@ -1,0 +1,464 @@
+"""Micro-batching: callers have an item each, and a job of the pool gets a list of them.
+
+The first item opens a batch. When that is full, or has been open for long enough, its job is made and submitted, by whoever
+comes by: the caller that filled it, or the timer. Neither may wait; so if the pool has no room, one of the callers leads: it
+stands in line for all of them, as long as `submit` would. There is no task.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError, Future, current_task
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from contextvars import Context, copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from . import _checks
+from ._errors import PoolClosed, PoolError
+from ._handle import cancel_and_outlast
+from ._lending import Lent, Waiter, inside
+from ._lifecycle import SUCCEEDED
+from ._run import CURRENT
+from ._runner import as_awaitable
+from ._show import function_name, type_name
+from ._ticket import Ticket
+from ._waiting import Waiters, release
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from ._admission import Admission
+    from ._crew import Crew
+    from ._job import Job
+
+__all__ = ["Batch", "batched"]
+
+I_contra = TypeVar("I_contra", contravariant=True)
+T_co = TypeVar("T_co", covariant=True)
+
+_MOST = 1_000_000
+
+
+class Batch(Generic[I_contra, T_co]):
+    """Call with one item, and get its result, while the function gets a list; `WorkerPool.batch` makes it.
+
+    Leaving an `async with` block submits what waits and waits until all has ended. That is not needed: it has no task.
+    """
+
+    __slots__ = ("_batcher",)
+
+    def __init__(self, batcher: Batcher) -> None:
+        self._batcher = batcher
+
+    async def __call__(self, item: I_contra, /) -> T_co:
+        """Have an item dealt with in a batch, and return its result.
+
+        If the pool has no room when the batch is due, it waits in line, for `submit_timeout` at most. Cancelling this takes
+        the item out of a batch that has not started. The last of a batch's callers that is cancelled cancels its job, too, and
+        waits for the end of that. A job of the pool may call this: it lends its place meanwhile.
+
+        Args:
+            item: what to put into the list.
+
+        Returns:
+            What the function has returned in the item's place.
+
+        Raises:
+            BaseException: what the function has raised, or returned in the item's place.
+            JobTimeout: the time of the batch's job ran out.
+            JobCancelled: it was cancelled.
+            PoolOverloaded: there was no room for it within `submit_timeout`.
+            PoolClosed: the pool is closing or closed, and the batch was not accepted before.
+            RuntimeError: this batch has been closed, or this is called from another thread or event loop.
+        """
+        result: T_co = await self._batcher.outcome(self._batcher.join(item))
+        return result
+
+    async def aclose(self) -> None:
+        """Take no more items, submit those that wait, and wait until all have ended. Doing this again changes nothing.
+
+        Cancelling it cancels nothing but the waiting.
+
+        Raises:
+            RuntimeError: called from another thread or event loop.
+        """
+        await self._batcher.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<Batch {self._batcher.describe()}>"
+
+
+Batch.__module__ = "weirpool"
+
+
+class Entry:
+    """One item, and whoever waits for its result."""
+
+    __slots__ = ("group", "index", "item", "waiter", "woken")
+
+    def __init__(self, item: Any, group: Group) -> None:
+        self.item = item
+        self.group = group
+        self.index = 0
+        """Where it is in the list."""
+        self.woken = False
+        self.waiter: Future[None] | None = None
+
+    def wake(self) -> None:
+        """Have the caller look what has happened."""
+        self.woken = True
+        if self.waiter is not None:
+            release(self.waiter)
+
+
+class Group:
+    """The items of one job; to which this is a waiter, and so it hears in time that this ends."""
+
+    __slots__ = ("_on_end", "begun", "entries", "error", "job", "leader", "over", "targets", "timer")
+
+    def __init__(self, on_end: Callable[[Group], None]) -> None:
+        self._on_end = on_end
+        self.entries: dict[Entry, None] = {}
+        """Of the callers that have not gone."""
+        self.timer: asyncio.Handle | None = None
+        self.leader: Entry | None = None
+        self.job: Job
+        self.targets: list[Job] = []
+        """The job, once it was accepted."""
+        self.begun = self.over = False
+        self.error: PoolError | None = None
+        """Why there is no job."""
+
+    def done(self) -> bool:
+        """Say whether all is over."""
+        return self.over
+
+    def set_result(self, result: None, /) -> None:  # noqa: ARG002
+        """Hear that the job is about to end."""
+        self.end()
+
+    def end(self) -> None:
+        """Note that all is over, and tell the callers."""
+        self.over = True
+        self._on_end(self)
+        for entry in self.entries:
+            entry.wake()
+
+    def accepted(self) -> None:
+        """Note that the job was accepted."""
+        self.begun = True
+        self.targets.append(self.job)
+
+    def elect(self) -> None:
+        """Have the first of the callers stand in line for all."""
+        self.leader = next(iter(self.entries))
+        self.leader.wake()
+
+    async def run(self, fn: Any, _args: tuple[Any, ...], _keywords: dict[str, Any]) -> list[Any]:
+        """Call the function with the items whose callers have not gone."""
+        items: list[Any] = []
+        for entry in self.entries:
+            entry.index = len(items)
+            items.append(entry.item)
+        number = len(items)  # the list is the function's from now on
+        results = await as_awaitable(fn(items))
+        try:
+            if isinstance(results, (str, bytes, Mapping, AbstractSet)):
+                raise TypeError  # noqa: TRY301
+            results = list(results)
+        except TypeError:
+            got = f"got {_checks.shown(results)} ({type_name(results)})"
+            raise TypeError(f"{function_name(fn)} must return a sequence with a result for each item, {got}") from None
+        if len(results) != number:
+            raise ValueError(
+                f"{function_name(fn)} must return as many results as it is given items, in their order: "
+                f"got {len(results)} for {number}"
+            )
+        return results
+
+    def result_of(self, entry: Entry) -> Any:
+        """Return what an item has come to, or raise it."""
+        if self.error is not None:
+            raise self.error.again()
+        if self.job.status is not SUCCEEDED:
+            return self.job.result()
+        result = self.job.outcome[entry.index]
+        try:
+            if isinstance(result, Exception):
+                raise result
+            return result
+        finally:
+            del result  # whose traceback has this frame
+
+
+class Batcher:
+    """Put items together, and submit a job for so many of them; see `WorkerPool.batch`.
+
+    Args:
+        make: makes a job of what calls its function.
+        admission: the way into the pool.
+        crew: who runs the pool's jobs.
+        name: of the function.
+        lending: waits for something while the job that waits, if it is one, lends its place.
+        max_size: how many items a job has, at most.
+        max_wait: how long the first of them waits, in seconds, before the job is submitted.
+        patience: how long a job may wait for room, in seconds; None: as long as it takes.
+    """
+
+    reading = False  # it has no task that the pool would have to wait for
+
+    def __init__(
+        self,
+        make: Callable[[Any], Job],
+        admission: Admission,
+        crew: Crew,
+        *,
+        name: str,
+        lending: Callable[..., Awaitable[Any]],
+        max_size: int,
+        max_wait: float,
+        patience: float | None,
+    ) -> None:
+        self._make = make
+        self._admission = admission
+        self._crew = crew
+        self._loop = crew.loop
+        self._name = name
+        self._lending = lending
+        self._max_size = max_size
+        self._max_wait = max_wait
+        self._patience = patience
+        self._context = copy_context()
+        self._open: Group | None = None
+        self._groups: dict[Group, None] = {}
+        """Those that are not over."""
+        self._waiters = Waiters()
+        self._closed = False
+
+    def describe(self) -> str:
+        """Say what this is doing."""
+        waiting = 0 if self._open is None else len(self._open.entries)
+        state = "closed" if self._closed else f"{waiting} of {self._max_size} items wait"
+        return f"of {self._name}: {state}, {len(self._groups) - (self._open is not None)} batches under way"
+
+    # Items come ---------------------------------------------------------------------------------------------------------
+
+    def join(self, item: Any) -> Entry:
+        """Put an item into the batch that is open, and submit that if it is full."""
+        _checks.on_loop("calling a batch", self._loop)
+        if self._closed:
+            raise RuntimeError(f"the batch of {self._name} has been closed: it takes no more items")
+        group = self._open
+        if group is None:
+            self._admission.check_open()
+            group = self._open = Group(self._ended)
+            self._groups[group] = None
+            self._crew.supervisor.readers[self] = None
+            submit = partial(self._submit, group)
+            if self._max_wait:
+                group.timer = self._loop.call_later(self._max_wait, submit, context=Context())
+            else:
+                group.timer = self._loop.call_soon(submit, context=Context())
+        entry = Entry(item, group)
+        group.entries[entry] = None
+        if len(group.entries) >= self._max_size:
+            self._submit(group)
+        return entry
+
+    def _submit(self, group: Group) -> None:
+        """Submit the job of a batch; if the pool has no room, have one of the callers wait for that."""
+        self._shut(group)
+        try:
+            admitted = self._admission.admit(self._job(group))
+        except PoolError as error:
+            group.job.remove_waiter(group)
+            self._fail(group, error)
+            return
+        if admitted:
+            group.accepted()
+        else:
+            group.job.remove_waiter(group)
+            group.elect()
+
+    def _job(self, group: Group) -> Job:
+        job = group.job = self._context.copy().run(self._make, group.run)
+        job.add_waiter(group)
+        return job
+
+    def _shut(self, group: Group) -> None:
+        """Put no more items into a batch."""
+        if self._open is group:
+            self._open = None
+            self._crew.supervisor.readers.pop(self, None)
+            assert group.timer is not None
+            group.timer.cancel()
+            group.timer = None
+
+    def _fail(self, group: Group, error: PoolError) -> None:
+        group.error = error.again()  # without a traceback, which has frames that hold the batch
+        group.end()
+
+    def _ended(self, group: Group) -> None:
+        del self._groups[group]
+        if not self._groups:
+            self._waiters.wake()
+
+    # Callers wait -------------------------------------------------------------------------------------------------------
+
+    async def outcome(self, entry: Entry) -> Any:
+        """Wait for the result of an item, and return it; or raise."""
+        group = entry.group
+        try:
+            while not group.over:
+                await self._wait(entry)
+                if group.leader is entry and not group.begun and not group.over:
+                    await self._lead(group)
+            return group.result_of(entry)
+        except BaseException as error:
+            await self._leave(entry, error)
+            raise
+        finally:
+            # Nothing leads from here to the job, and from there to other items: a traceback through here holds this frame.
+            group.entries.pop(entry, None)
+            del entry.group, group
+
+    async def _wait(self, entry: Entry) -> None:
+        """Wait until an item's caller is woken; a job lends its place meanwhile."""
+        if CURRENT.get() is not None and (run := inside(self._loop)) is not None:
+            targets = entry.group.targets if current_task() is run.task else ()
+            async with Lent(run, self._crew, targets, abort=partial(self._leave, entry)) as wait:
+                assert wait is not None  # as it is not to wait anyway
+                await self._woken(entry, Waiter(wait))
+        else:
+            await self._woken(entry, Future())
+        entry.woken = False
+
+    async def _woken(self, entry: Entry, waiter: Future[None]) -> None:
+        if not entry.woken:  # to lend a place starts others
+            entry.waiter = waiter
+            try:
+                await waiter
+            finally:
+                entry.waiter = None
+
+    async def _lead(self, group: Group) -> None:
+        """Stand in line for all callers of a batch, until its job is accepted or refused."""
+        job = self._job(group)
+        if job.ticket is None:
+            job.ticket = Ticket(0, None)
+        job.ticket.sharers = 2  # so that it is not cancelled if this caller is, in the moment in which it is accepted
+        try:
+            if not self._admission.admit(job):
+                await self._admission.wait(job, self._patience)
+        except PoolError as error:
+            job.remove_waiter(group)
+            self._fail(group, error)
+        finally:
+            if _accepted(job):
+                group.accepted()
+            else:
+                job.remove_waiter(group)
+            del group, job
+
+    async def _leave(self, entry: Entry, error: BaseException) -> None:
+        """Take an item out, as its caller has gone; end what was done for nobody else."""
+        group = entry.group
+        if group.over or entry not in group.entries:
+            return
+        del group.entries[entry]
+        if group.begun:
+            if not group.entries:
+                if isinstance(error, CancelledError):
+                    await cancel_and_outlast(group.job, error)
+                else:
+                    group.job.cancel()
+        elif not group.entries:
+            self._shut(group)
+            group.end()
+        elif group.leader is entry:
+            group.elect()
+
+    # The end ------------------------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Take no more items, submit those that wait, and wait until all have ended."""
+        _checks.on_loop("Batch.aclose()", self._loop)
+        self._closed = True
+        if self._open is not None:
+            self._submit(self._open)
+        await self._lending(self._all_over, anyway=True)
+
+    async def _all_over(self) -> None:
+        while self._groups:
+            await self._waiters.wait()
+
+    def intake_closed(self) -> None:
+        """Hear that the pool accepts no more jobs."""
+        group = self._open
+        assert group is not None  # else it is not among those that are told
+        self._shut(group)
+        group.error = PoolClosed(self._crew.name)
+        group.end()
+
+    def give_up_source(self) -> None:
+        """Have nothing that could be waited for."""
+
+
+def _accepted(job: Job) -> bool:
+    """Say whether a job was accepted: before that it is nowhere."""
+    return hasattr(job, "status")
+
+
+def batched(
+    fn: Any,
+    make: Callable[[Any], Job],
+    admission: Admission,
+    crew: Crew,
+    *,
+    lending: Callable[..., Awaitable[Any]],
+    max_size: int,
+    max_wait: float,
+    patience: float | None,
+) -> Batch[Any, Any]:
+    """Check the arguments of a batch, as far as its jobs will not, and make it.
+
+    Args:
+        fn: the function of each job.
+        make: makes a job of what calls it; and checks the arguments of that.
+        admission: the way into the pool.
+        crew: who runs the pool's jobs.
+        lending: see `Batcher`.
+        max_size: see `WorkerPool.batch`.
+        max_wait: see there.
+        patience: how long a job may wait for room, in seconds; None: as long as it takes.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of its range.
+    """
+    max_size = _checks.whole("max_size", max_size, "items", 1, _MOST)
+    max_wait = _checks.seconds("max_wait", max_wait, zero="until the end of this turn of the event loop")
+    make(Group.run)  # checked now; it is the record of a job that will never be
+    return Batch(
+        Batcher(
+            make,
+            admission,
+            crew,
+            name=function_name(fn),
+            lending=lending,
+            max_size=max_size,
+            max_wait=max_wait,
+            patience=patience,
+        )
+    )

@@ -1,0 +1,530 @@
+"""`pool.batch`: callers have one item each, the function gets a list, and each caller its own result."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import weakref
+from typing import Any
+
+import pytest
+
+from tests.support import FOREVER, Clock, Gate, balanced, echo, sleep, turns
+from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded, PoolState, WorkerPool, in_thread
+from weirpool.policies import Retry
+from weirpool.testing import explore
+
+
+class Double:
+    """Return each item twice as large, and note the lists."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.lists: list[list[int]] = []
+        self.seconds = seconds
+
+    async def __call__(self, items: list[int]) -> list[int]:
+        self.lists.append(list(items))
+        await asyncio.sleep(self.seconds)
+        return [2 * item for item in items]
+
+
+async def test_items_of_many_callers_go_into_one_job_and_each_caller_has_its_own_result(clock: Clock) -> None:
+    double = Double()
+    async with WorkerPool() as pool, pool.batch(double, max_size=10, max_wait=0.5) as batch:
+        clock.start()
+        assert await asyncio.gather(*map(batch, range(3))) == [0, 2, 4]
+        assert clock.shows(0.5)
+        assert pool.stats().accepted == 1
+    assert double.lists == [[0, 1, 2]]
+
+
+async def test_a_batch_that_is_full_does_not_wait(clock: Clock) -> None:
+    double = Double()
+    async with WorkerPool() as pool:
+        batch = pool.batch(double, max_size=2, max_wait=FOREVER)
+        clock.start()
+        assert await asyncio.gather(*map(batch, range(4))) == [0, 2, 4, 6]
+        assert clock.shows(0)
+    assert double.lists == [[0, 1], [2, 3]]
+
+
+async def test_with_no_wait_the_items_of_one_turn_go_together() -> None:
+    double = Double()
+    async with WorkerPool() as pool:
+        batch = pool.batch(double, max_wait=0)
+        await asyncio.gather(*map(batch, range(3)))
+        await batch(7)
+    assert double.lists == [[0, 1, 2], [7]]
+
+
+async def test_an_idle_batch_has_neither_task_nor_timer() -> None:
+    """R18."""
+    async with WorkerPool() as pool:
+        tasks = asyncio.all_tasks()
+        batch = pool.batch(Double(), max_wait=FOREVER)
+        first = asyncio.ensure_future(batch(1))
+        await turns(3)
+        assert asyncio.all_tasks() - tasks == {first}
+        assert "1 of 100 items wait" in repr(batch)
+        await batch.aclose()
+        assert await first == 2
+        assert repr(batch).endswith(": closed, 0 batches under way>")
+
+
+# Failures ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_the_function_raises_is_raised_to_all_of_its_batch_and_to_no_other() -> None:
+    """R5."""
+
+    async def odd_fails(items: list[int]) -> list[int]:
+        if items[0] % 2:
+            raise ValueError(items)
+        return items
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(odd_fails, max_size=2)
+        outcomes = await asyncio.gather(*map(batch, [0, 2, 1, 3]), return_exceptions=True)
+    assert outcomes[:2] == [0, 2]
+    assert [str(error) for error in outcomes[2:]] == ["[1, 3]", "[1, 3]"]
+
+
+async def test_an_exception_in_the_place_of_a_result_is_for_that_item_alone() -> None:
+    async def parse(items: list[str]) -> list[int | ValueError]:
+        return [int(item) if item.isdigit() else ValueError(item) for item in items]
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(parse)
+        outcomes: Any = await asyncio.gather(batch("1"), batch("two"), batch("3"), return_exceptions=True)
+        assert list(outcomes[::2]) == [1, 3]
+        assert repr(outcomes[1]) == "ValueError('two')"
+
+
+@pytest.mark.parametrize(
+    ("results", "error"),
+    [
+        ([1], "ValueError: give must return as many results as it is given items, in their order: got 1 for 2"),
+        ([1, 2, 3], "ValueError: give must return as many results as it is given items, in their order: got 3 for 2"),
+        (None, "TypeError: give must return a sequence with a result for each item, got None (NoneType)"),
+        ("ab", "TypeError: give must return a sequence with a result for each item, got 'ab' (str)"),
+        ({1: 2, 3: 4}, "TypeError: give must return a sequence with a result for each item, got {1: 2, 3: 4} (dict)"),
+    ],
+)
+async def test_other_than_one_result_for_each_item_is_an_error_of_the_function(results: Any, error: str) -> None:
+    async def give(_: list[int]) -> Any:
+        return results
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(give)
+        for outcome in await asyncio.gather(batch(1), batch(2), return_exceptions=True):
+            kind, message = error.split(": give ")
+            assert type(outcome).__name__ == kind
+            assert str(outcome).endswith(message)
+
+
+async def test_whatever_has_a_length_of_results_will_do() -> None:
+    async def give(items: list[int]) -> Any:
+        return tuple(items)
+
+    async with WorkerPool() as pool:
+        assert await pool.batch(give)(1) == 1
+
+        def same(items: list[int]) -> list[int]:
+            return items
+
+        assert await pool.batch(in_thread(same), max_wait=0)(5) == 5
+
+
+async def test_a_plain_function_is_told_of_as_in_any_job() -> None:
+    not_async: Any = sorted
+    async with WorkerPool() as pool:
+        with pytest.raises(TypeError, match="in_thread"):
+            await pool.batch(not_async)(1)
+
+
+async def test_a_batch_is_a_job_with_a_timeout_a_name_and_a_key() -> None:
+    names = []
+
+    async def never(_: list[int]) -> list[int]:
+        names.append(asyncio.current_task().get_name())  # type: ignore[union-attr]
+        await asyncio.sleep(FOREVER)
+        return []
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(never, timeout=1, name="bulk", key="one", priority=3)
+        for outcome in await asyncio.gather(batch(1), batch(2), return_exceptions=True):
+            assert isinstance(outcome, JobTimeout)
+        with pytest.raises(JobTimeout, match="never#2"):
+            await pool.batch(never, timeout=1)(1)
+    assert names[0] == "bulk"
+    assert names[1].endswith(".never#2")
+
+
+async def test_a_batch_that_fails_is_tried_again() -> None:
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    lists = []
+
+    async def flaky(items: list[int]) -> list[int]:
+        lists.append(list(items))
+        await asyncio.sleep(1)
+        if len(lists) < 2:
+            raise ConnectionError
+        return items
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(flaky, retry=Retry(attempts=3, first=0.01, longest=0.01))
+        impatient = asyncio.ensure_future(asyncio.wait_for(batch(1), 0.5))
+        assert await batch(2) == 2
+        with pytest.raises(TimeoutError):
+            await impatient
+    assert [sorted(each) for each in lists] == [[1, 2], [2]]  # nobody waits for the other any more
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_logged(caplog: pytest.LogCaptureFixture, request: Any) -> None:
+    """R5."""
+    request.node.add_marker(pytest.mark.complains)
+
+    async def bad(_: list[int]) -> list[int]:
+        try:
+            await asyncio.sleep(FOREVER)
+        except asyncio.CancelledError:
+            raise ValueError("while cleaning up") from None
+        return []
+
+    async with WorkerPool() as pool:
+        task = asyncio.ensure_future(pool.batch(bad, max_wait=0)(1))
+        await turns(5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gc.collect()
+    assert "failed and nobody asked why" in caplog.text
+
+
+# Cancelling -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_caller_that_is_cancelled_takes_its_item_out_of_a_batch_that_has_not_started() -> None:
+    """R7."""
+    double = Double()
+    async with WorkerPool() as pool:
+        batch = pool.batch(double, max_wait=1)
+        gone, stays = asyncio.ensure_future(batch(1)), asyncio.ensure_future(batch(2))
+        await turns(3)
+        gone.cancel()
+        assert await stays == 4
+    assert double.lists == [[2]]
+
+
+async def test_a_batch_whose_callers_have_all_gone_is_not_submitted() -> None:
+    double = Double()
+    async with WorkerPool() as pool:
+        batch = pool.batch(double, max_wait=1)
+        gone = asyncio.ensure_future(batch(1))
+        await turns(3)
+        gone.cancel()
+        await asyncio.sleep(2)
+        assert pool.stats().accepted == 0
+        assert await batch(2) == 4
+    assert double.lists == [[2]]
+
+
+async def test_the_last_caller_that_is_cancelled_cancels_the_job_and_waits_for_its_end() -> None:
+    ended = []
+
+    async def slow(items: list[int]) -> list[int]:
+        try:
+            await asyncio.sleep(FOREVER)
+        finally:
+            await asyncio.sleep(1)
+            ended.append(items)
+        return items
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(slow, max_wait=0)
+        first, last = asyncio.ensure_future(batch(1)), asyncio.ensure_future(batch(2))
+        await turns(5)
+        first.cancel()
+        await asyncio.sleep(3)
+        assert not ended
+        last.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await last
+        assert ended == [[1, 2]]
+
+
+async def test_a_caller_whose_coroutine_is_closed_leaves() -> None:
+    async with WorkerPool() as pool:
+        batch = pool.batch(Double(FOREVER), max_wait=0)
+        call: Any = batch(1)
+        call.send(None)
+        await turns(5)
+        assert pool.stats().running == 1
+        call.close()
+        await turns(5)
+        assert pool.stats().cancelled == 1
+
+
+async def test_a_job_that_is_cancelled_from_elsewhere_is_told_to_its_callers() -> None:
+    async with WorkerPool() as pool:
+        batch = pool.batch(Double(FOREVER), max_wait=0)
+        waiting = asyncio.ensure_future(batch(1))
+        await turns(5)
+        pool.running()[0].handle.cancel()
+        with pytest.raises(JobCancelled):
+            await waiting
+
+
+# A full pool ------------------------------------------------------------------------------------------------------------
+
+
+async def test_when_the_pool_is_full_a_batch_waits_in_line_as_long_as_any_submission() -> None:
+    gate, double = Gate(), Double()
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=5) as pool:
+        await pool.submit(gate)
+        batch = pool.batch(double, max_size=2)
+        waiting = asyncio.gather(*map(batch, range(4)))
+        await asyncio.sleep(1)
+        assert not double.lists
+        gate.open()
+        assert await waiting == [0, 2, 4, 6]
+    assert double.lists == [[0, 1], [2, 3]]
+
+
+async def test_if_there_is_no_room_in_time_all_callers_of_the_batch_are_refused(clock: Clock) -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=5) as pool:
+        await pool.submit(gate)
+        batch = pool.batch(Double(), max_wait=1)
+        clock.start()
+        outcomes = await asyncio.gather(*map(batch, range(3)), return_exceptions=True)
+        assert clock.shows(6)
+        assert [getattr(outcome, "reason", None) for outcome in outcomes] == ["timeout"] * 3
+        assert len({id(outcome) for outcome in outcomes}) == 3
+        gate.open()
+
+
+async def test_a_policy_that_refuses_at_once_refuses_all_callers() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, overload="reject") as pool:
+        await pool.submit(gate)
+        outcomes = await asyncio.gather(*map(pool.batch(Double()), range(2)), return_exceptions=True)
+        assert all(isinstance(outcome, PoolOverloaded) for outcome in outcomes)
+        gate.open()
+
+
+async def test_who_stands_in_line_for_a_batch_may_go_and_another_takes_that_over() -> None:
+    gate, double = Gate(), Double()
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None) as pool:
+        await pool.submit(gate)
+        batch = pool.batch(double, max_wait=0)
+        callers = [asyncio.ensure_future(batch(number)) for number in range(3)]
+        await turns(5)
+        callers[2].cancel()
+        await turns(5)
+        callers[0].cancel()
+        await turns(5)
+        gate.open()
+        assert await callers[1] == 2
+        assert pool.stats().accepted == 2
+    assert double.lists == [[1]]
+
+
+async def test_a_full_batch_of_one_item_stands_in_line_at_once() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=0) as pool:
+        await pool.submit(gate)
+        with pytest.raises(PoolOverloaded):
+            await pool.batch(Double(), max_size=1, max_wait=FOREVER, key="one")(1)
+        gate.open()
+
+
+async def test_there_may_be_room_again_before_anybody_stands_in_line() -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=1, submit_timeout=0) as pool:
+        await pool.submit(gate)
+        queued = await pool.submit(echo, 1)
+        caller = asyncio.ensure_future(pool.batch(Double(), max_wait=0)(1))
+        asyncio.get_running_loop().call_soon(
+            asyncio.get_running_loop().call_soon, queued.cancel
+        )  # right after the batch is due
+        await turns(5)
+        gate.open()
+        assert await caller == 2
+
+
+@pytest.mark.parametrize("queue_size", [0, 1])
+async def test_jobs_with_one_place_may_wait_for_a_batch_of_their_own_pool(queue_size: int) -> None:
+    """R9: they lend it."""
+    double = Double()
+    async with WorkerPool(max_workers=1, queue_size=queue_size, submit_timeout=None) as pool:
+        batch = pool.batch(double, max_size=3, max_wait=1)
+
+        async def job(number: int) -> int:
+            return await batch(number)
+
+        assert await asyncio.gather(*(pool.run(job, number) for number in range(7))) == [0, 2, 4, 6, 8, 10, 12]
+        assert balanced(pool)
+    assert sorted(item for items in double.lists for item in items) == list(range(7))
+
+
+async def test_a_job_may_wait_for_a_batch_of_another_pool() -> None:
+    async with WorkerPool(max_workers=1) as one, WorkerPool(max_workers=1) as other:
+        batch = other.batch(Double(), max_wait=0)
+        assert await one.run(batch, 2) == 4
+
+
+# Closing ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_leaving_the_block_submits_what_waits_and_waits_for_all() -> None:
+    double = Double(1)
+    async with WorkerPool() as pool:
+        async with pool.batch(double, max_wait=FOREVER) as batch:
+            callers = [asyncio.ensure_future(batch(number)) for number in range(2)]
+            await turns(3)
+        assert [await caller for caller in callers] == [0, 2]
+        assert pool.stats().succeeded == 1
+        with pytest.raises(RuntimeError, match="has been closed: it takes no more items"):
+            await batch(3)
+        await batch.aclose()
+
+
+async def test_when_the_pool_closes_what_was_accepted_ends_and_the_callers_of_other_batches_are_told() -> None:
+    """R10, R11."""
+    double = Double(1)
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None) as pool:
+        batch = pool.batch(double, max_size=2, max_wait=FOREVER)
+        runs, stands_in_line, is_open = (
+            [asyncio.ensure_future(batch(number)) for number in numbers] for numbers in [(0, 1), (2, 3), (4,)]
+        )
+        await turns(5)
+    assert [await caller for caller in runs] == [0, 2]
+    for caller in (*stands_in_line, *is_open):
+        with pytest.raises(PoolClosed):
+            await caller
+    with pytest.raises(PoolClosed):
+        await batch(6)
+    with pytest.raises(PoolClosed):
+        pool.batch(double)
+
+
+async def test_nothing_holds_an_item_or_its_result_when_its_caller_has_it() -> None:
+    """R17."""
+
+    class Thing:
+        pass
+
+    async def same(items: list[Thing]) -> list[Thing]:
+        return items
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(same, max_wait=0)
+        gc.disable()
+        try:
+            thing = Thing()
+            gone = weakref.ref(thing)
+            assert await batch(thing) is thing
+            del thing
+            await turns(3)
+            assert gone() is None
+        finally:
+            gc.enable()
+
+
+async def test_a_batch_sees_the_context_of_whoever_made_it() -> None:
+    """R4: not that of one of its callers."""
+    who = contextvars.ContextVar[str]("who")
+
+    async def ask(items: list[int]) -> list[str]:
+        return [who.get()] * len(items)
+
+    async with WorkerPool() as pool:
+        who.set("maker")
+        batch = pool.batch(ask, max_size=1)
+        who.set("caller")
+        assert await batch(1) == "maker"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_size": 0}, ValueError, r"^max_size must be an int of at least 1 \(items, .* got 0"),
+        ({"max_size": 1.5}, TypeError, "^max_size must be an int"),
+        ({"max_wait": -1}, ValueError, "^max_wait must be a number of seconds above 0 .* or 0 "),
+        ({"max_wait": float("nan")}, ValueError, "^max_wait must be a number of seconds"),
+        ({"max_wait": None}, TypeError, "^max_wait must be a number of seconds"),
+        ({"timeout": -1}, ValueError, "^timeout must be"),
+        ({"retry": 3}, TypeError, "^retry must be"),
+        ({"key": []}, TypeError, "^key must be"),
+        ({"name": 7}, TypeError, "^name must be"),
+    ],
+)
+async def test_bad_input_is_refused_when_it_is_given(options: Any, error: type[Exception], message: str) -> None:
+    async with WorkerPool() as pool:
+        with pytest.raises(error, match=message):
+            pool.batch(Double(), **options)
+        with pytest.raises(TypeError, match=r"^fn must be an async function"):
+            pool.batch(7)  # type: ignore[arg-type]
+
+
+async def test_a_batch_belongs_to_its_loop_and_an_open_pool() -> None:
+    with pytest.raises(RuntimeError, match="entered"):
+        WorkerPool().batch(Double())
+    async with WorkerPool() as pool:
+        batch = pool.batch(Double())
+
+        def elsewhere() -> None:
+            with pytest.raises(RuntimeError, match=r"^calling a batch was called from another"):
+                asyncio.run(batch(1))
+
+        await asyncio.to_thread(elsewhere)
+        await pool.run(echo, 1)
+        await sleep(0)
+
+
+@pytest.mark.realtime
+@pytest.mark.complains
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("queue_size", [0, 2])
+def test_on_every_schedule_each_caller_has_one_outcome_and_each_item_is_in_one_list(inside: bool, queue_size: int) -> None:
+    """R1, R7, R9, R17: each task is cancelled before each of its steps."""
+
+    async def main() -> None:
+        lists: list[list[int]] = []
+        outcomes: list[int] = []
+
+        async def double(items: list[int]) -> list[int]:
+            lists.append(list(items))
+            await asyncio.sleep(0)
+            return [2 * item for item in items]
+
+        pool = WorkerPool(max_workers=1, queue_size=queue_size, submit_timeout=None, cancel_grace=1, shutdown_timeout=5)
+        try:
+            await pool.__aenter__()
+        except RuntimeError:
+            assert pool.state is PoolState.CLOSED  # its own task was cancelled before it was open
+            return
+
+        async def call(item: int) -> None:
+            assert await batch(item) == 2 * item
+            outcomes.append(item)
+
+        batch = pool.batch(double, max_size=2, max_wait=0.1)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for item in range(3):
+                    group.create_task(pool.run(call, item) if inside else call(item))
+            await batch.aclose()
+        finally:
+            await pool.aclose()
+            assert balanced(pool)
+            items = [item for each in lists for item in each]
+            assert len(items) == len(set(items))
+            assert all(len(each) <= 2 for each in lists)
+            assert len(outcomes) == len(set(outcomes))
+            assert set(outcomes) <= set(items)
+            assert not batch._batcher._groups
+
+    explore(main, seeds=10, tolerate=(PoolError,))
