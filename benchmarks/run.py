@@ -27,6 +27,7 @@ QUESTIONS = (
     "budget",
     "flood",
     "map",
+    "batch",
     "fire_and_forget",
     "real_io",
     "latency",

@@ -326,6 +326,7 @@ SCRIPTS = {
     "budget": ["--rounds=2", "--calls=400"],
     "flood": ["--rounds=2", "--jobs=300"],
     "map": ["--rounds=1", "--items=300", "--endless=2,000", "--peers", "anyio"],
+    "batch": ["--rounds=1", "--items=1000"],
     "fire_and_forget": ["--rounds=2", "--jobs=300"],
     "real_io": ["--rounds=1", "--requests=400"],
     "latency": ["--rounds=1", "--seconds=0.02"],
