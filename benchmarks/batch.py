@@ -1,7 +1,7 @@
 """What does an item cost that goes through `pool.batch`, and what does putting items together save?
 
-Measured: 500 callers at once, each of which hands in 100 items, one after the other, to a function that takes a list and yields
-to the loop once; batches of up to 100, which wait for 5 ms at most. Against what one writes by hand: a list of items and
+Measured: 500 callers at once, each of which hands in 100 items, one after the other, to a function that takes a list and
+yields to the loop once; batches of up to 100, which wait for 5 ms at most. Against what one writes by hand: a list of items and
 futures, a timer, and a task for each batch, with a semaphore around the call. And against `pool.run` with a job for each item.
 
 Fair because all contestants run in one process, in turn, round by round (A B C A B C ...), and only ratios within one round
@@ -53,6 +53,7 @@ class ByHand:
         self.limit = asyncio.Semaphore(WORKERS)
 
     async def __call__(self, item: int) -> int:
+        """Return the result of an item."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
         self.waiting.append((item, future))
@@ -106,7 +107,7 @@ async def measure(rounds: int, items: int) -> dict[str, list[float]]:
         runs: dict[str, Any] = {
             "weirpool, batch": partial(through, batch, items),
             "by hand": partial(through, ByHand(), items),
-            "weirpool, a job for each": partial(through, partial(pool.run, single), items),
+            "weirpool, a job for each": partial(through, lambda item: pool.run(single, item), items),
         }
         return await interleaved(rounds, runs)
 
