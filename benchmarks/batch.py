@@ -1,8 +1,8 @@
 """What does an item cost that goes through `pool.batch`, and what does putting items together save?
 
 Measured: 500 callers at once, each of which hands in 100 items, one after the other, to a function that takes a list and
-yields to the loop once; batches of up to 100, which wait for 5 ms at most. Against what one writes by hand: a list of items and
-futures, a timer, and a task for each batch, with a semaphore around the call. And against `pool.run` with a job for each item.
+yields to the loop once; batches of up to 100, which wait for 5 ms at most. Against what one writes by hand: a list of items
+and futures, a timer, and a task for each batch, with a semaphore around the call. And against `pool.run`, with a job for each.
 
 Fair because all contestants run in one process, in turn, round by round (A B C A B C ...), and only ratios within one round
 count. What the downstream would take is left out: it is the same for each call, and a call for each item makes a hundred times

@@ -351,11 +351,9 @@ def test_on_every_schedule_the_books_balance_and_no_more_start_than_may(rate: An
 
 
 @pytest.mark.parametrize("name", ["rate", "key_rate"])
-@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 1e7, 10**400])
+@pytest.mark.parametrize("value", [0, -1, 1e-300, float("nan"), float("inf"), 1e7, 10**400])
 def test_a_rate_out_of_range_is_refused(name: str, value: float) -> None:
-    with pytest.raises(
-        ValueError, match=rf"^{name} must be a number of jobs per second above 0 and at most 1,000,000"
-    ) as caught:
+    with pytest.raises(ValueError, match=rf"^{name} must be a number of jobs per second from 0.000001 to 1,000,000") as caught:
         WorkerPool(**options(name, value))
     assert repr(value)[:10] in str(caught.value)
 
@@ -370,6 +368,14 @@ def test_what_is_no_rate_is_refused(name: str, value: Any) -> None:
 def test_a_limiter_by_which_no_job_may_ever_start_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^rate must be a limiter that allows one job at least at once, got max_rate=0.5"):
         WorkerPool(rate=AsyncLimiter(0.5, 1))
+
+
+@pytest.mark.parametrize("period", [0.0, float("inf"), float("nan")])
+def test_a_limiter_without_a_length_of_time_is_refused(period: float) -> None:
+    limiter = AsyncLimiter(1, 1)
+    limiter.time_period = period
+    with pytest.raises(ValueError, match=r"^rate.time_period must be a number of seconds above 0"):
+        WorkerPool(rate=limiter)
 
 
 def test_a_limiter_is_none_for_each_key() -> None:

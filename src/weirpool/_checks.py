@@ -104,12 +104,12 @@ def seconds(name: str, value: object, *, zero: str = "", none: str = "") -> floa
     raise TypeError(f"{refusal}: use its total_seconds()" if hasattr(type(value), "total_seconds") else refusal)
 
 
-def rate(name: str, value: object, most: float, other: str = "") -> float:
-    """Return `value` if it is a number per second above 0 and at most `most`; `other` is what else it may be."""
+def rate(name: str, value: object, other: str = "") -> float:
+    """Return `value` if it is a number per second that a timer can keep to; `other` is what else it may be."""
     number = _number(value)
-    if number is not None and 0 < number <= most:
+    if number is not None and 1e-6 <= number <= 1e6:
         return number
-    rule = f"{name} must be a number of jobs per second above 0 and at most {most:,}"
+    rule = f"{name} must be a number of jobs per second from 0.000001 to 1,000,000"
     raise (TypeError if number is None else ValueError)(
         f"{rule}{other and f', or {other}'} or None (no limit), got {shown(value)} ({type_name(value)})"
     )

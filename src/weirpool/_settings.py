@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -173,17 +174,15 @@ def _overload(value: Any) -> OverloadPolicy:
     return policy
 
 
-_MOST_STARTS = 1_000_000
-
-
 def _rate(value: Any) -> float | AsyncLimiter:
     """Return what is meant by `rate`, if it can be one."""
     _have_limiter("rate")
     from aiolimiter import AsyncLimiter  # noqa: PLC0415
 
     if not isinstance(value, AsyncLimiter):
-        return _checks.rate("rate", value, _MOST_STARTS, "an aiolimiter.AsyncLimiter")
-    if not value.max_rate >= 1:
+        return _checks.rate("rate", value, "an aiolimiter.AsyncLimiter")
+    _checks.seconds("rate.time_period", value.time_period)
+    if not 1 <= value.max_rate < math.inf:
         raise ValueError(f"rate must be a limiter that allows one job at least at once, got max_rate={value.max_rate!r}")
     return value
 
@@ -191,7 +190,7 @@ def _rate(value: Any) -> float | AsyncLimiter:
 def _key_rate(value: Any) -> float:
     """Return the rate of each key."""
     _have_limiter("key_rate")
-    return _checks.rate("key_rate", value, _MOST_STARTS)
+    return _checks.rate("key_rate", value)
 
 
 def _have_limiter(name: str) -> None:
