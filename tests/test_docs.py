@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -35,6 +36,14 @@ def test_the_diagrams_are_those_of_the_tables() -> None:
     page = (DOCS / "design.md").read_text()
     assert diagram(JobState.QUEUED, JOB_MOVES) in page
     assert diagram(PoolState.NEW, POOL_MOVES) in page
+
+
+def test_what_the_guide_to_the_source_names_is_there() -> None:
+    named = re.findall(r"`(\w+)(?:\.(\w+))?` in \[`(\w+)\.py`\]", (DOCS / "contributing.md").read_text())
+    assert len(named) > 6
+    for thing, method, module in named:
+        found = getattr(importlib.import_module(f"weirpool.{module}"), thing)
+        assert not method or callable(getattr(found, method))
 
 
 BLOCKS = [
