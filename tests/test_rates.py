@@ -211,6 +211,14 @@ async def test_a_key_that_comes_back_after_its_job_has_ended_still_has_to_wait()
     assert starts.times == pytest.approx([0, 0.95], abs=0.01)
 
 
+@pytest.mark.parametrize("queue_size", [0, 1])
+async def test_a_submitter_that_waits_for_room_is_woken_when_its_key_may_start_a_job(queue_size: int) -> None:
+    starts = Starts()
+    async with WorkerPool(key_rate=1, key_limit=9, queue_size=queue_size, submit_timeout=None) as pool:
+        await asyncio.gather(*(pool.run(starts, key="a") for _ in range(4)))
+    assert starts.times == pytest.approx([0, 0.95, 1.95, 2.95], abs=0.01)
+
+
 async def test_of_a_key_the_jobs_of_all_priorities_count() -> None:
     starts = Starts()
     async with WorkerPool(key_rate=1, key_limit=10, aging=1000) as pool:
@@ -312,14 +320,21 @@ async def test_closing_leaves_no_timer(rates: Any, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.realtime
 @pytest.mark.complains
+@pytest.mark.parametrize("queue_size", [0, 1])
 @pytest.mark.parametrize(("rate", "key_rate"), [(3, None), (None, 2), (5, 2)])
-def test_on_every_schedule_the_books_balance_and_no_more_start_than_may(rate: Any, key_rate: Any) -> None:
+def test_on_every_schedule_the_books_balance_and_no_more_start_than_may(rate: Any, key_rate: Any, queue_size: int) -> None:
     """R1, R2, R7, R17: each task is cancelled before each of its steps."""
 
     async def main() -> None:
         starts = Starts()
         pool = WorkerPool(
-            rate=rate, key_rate=key_rate, max_workers=2, queue_size=1, submit_timeout=None, shutdown_timeout=60, cancel_grace=1
+            rate=rate,
+            key_rate=key_rate,
+            max_workers=2,
+            queue_size=queue_size,
+            submit_timeout=None,
+            shutdown_timeout=60,
+            cancel_grace=1,
         )
 
         async def submitter(key: str) -> None:

@@ -92,7 +92,7 @@ class PacedLanes(Lanes):
         if key is not None:
             for lane in tuple(key.lanes.values()):
                 self._line_up(lane)
-            self._on_due()
+        self._on_due()  # in any case: its submitters may all be waiting for room
 
 
 def paced(
