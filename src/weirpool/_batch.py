@@ -50,8 +50,8 @@ class Batch(Generic[I_contra, T_co]):
 
     __slots__ = ("_batcher",)
 
-    def __init__(self, batcher: Batcher) -> None:
-        self._batcher = batcher
+    def __init__(self, batcher: Any) -> None:
+        self._batcher: Any = batcher
 
     async def __call__(self, item: I_contra, /) -> T_co:
         """Have an item dealt with in a batch, and return its result.
