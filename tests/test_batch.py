@@ -345,10 +345,11 @@ async def test_there_may_be_room_again_before_anybody_stands_in_line() -> None:
     async with WorkerPool(max_workers=1, queue_size=1, submit_timeout=0) as pool:
         await pool.submit(gate)
         queued = await pool.submit(echo, 1)
-        caller = asyncio.ensure_future(pool.batch(Double(), max_wait=0)(1))
-        asyncio.get_running_loop().call_soon(
-            asyncio.get_running_loop().call_soon, queued.cancel
-        )  # right after the batch is due
+        batch = pool.batch(Double(), max_wait=FOREVER)
+        caller = asyncio.ensure_future(batch(1))
+        await turns(3)
+        batch._batcher._submit(batch._batcher._open)  # by which its caller is to stand in line, in a later turn
+        queued.cancel()
         await turns(5)
         gate.open()
         assert await caller == 2
