@@ -165,9 +165,7 @@ class Admission:
         Raises:
             PoolClosed: the pool is closing or closed.
         """
-        ledger = self._ledger
-        if ledger.pool is not OPEN:
-            self._refuse_closed()
+        self.check_open()
         job = self._queue.find(key)
         if job is None or job.ticket is None or (job.run is not None and (job.run.cause is not None or job.run.late)):
             return None
@@ -228,8 +226,7 @@ class Admission:
         """
         if self._crew.overload is None:
             return self.admit(job)
-        if self._ledger.pool is not OPEN:
-            self._refuse_closed()
+        self.check_open()
         if self._crew.steering.choked:
             self._refuse("strays", self._ledger.strays, self._crew.steering.most_strays)
         if (self._line or self._reserved) and not self._may_pass(job):

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from contextvars import Context, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from anyio.abc import AsyncResource
 
 from . import _checks
 from ._errors import PoolClosed, PoolError
@@ -28,7 +30,6 @@ from ._waiting import Waiters, release
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
     from ._admission import Admission
     from ._crew import Crew
@@ -42,7 +43,7 @@ T_co = TypeVar("T_co", covariant=True)
 _MOST = 1_000_000
 
 
-class Batch(Generic[I_contra, T_co]):
+class Batch(AsyncResource, Generic[I_contra, T_co]):
     """Call with one item, and get its result, while the function gets a list; `WorkerPool.batch` makes it.
 
     Leaving an `async with` block submits what waits and waits until all has ended. That is not needed: it has no task.
@@ -87,14 +88,6 @@ class Batch(Generic[I_contra, T_co]):
         """
         await self._batcher.close()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
     def __repr__(self) -> str:
         return f"<Batch {self._batcher.describe()}>"
 
@@ -125,7 +118,7 @@ class Entry:
 class Group:
     """The items of one job; to which this is a waiter, and so it hears in time that this ends."""
 
-    __slots__ = ("_on_end", "begun", "entries", "error", "job", "leader", "over", "targets", "timer")
+    __slots__ = ("_on_end", "entries", "error", "job", "leader", "over", "targets", "timer")
 
     def __init__(self, on_end: Callable[[Group], None]) -> None:
         self._on_end = on_end
@@ -136,7 +129,7 @@ class Group:
         self.job: Job
         self.targets: list[Job] = []
         """The job, once it was accepted."""
-        self.begun = self.over = False
+        self.over = False
         self.error: PoolError | None = None
         """Why there is no job."""
 
@@ -157,8 +150,12 @@ class Group:
 
     def accepted(self) -> None:
         """Note that the job was accepted."""
-        self.begun = True
         self.targets.append(self.job)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was."""
+        return bool(self.targets)
 
     def elect(self) -> None:
         """Have the first of the callers stand in line for all."""
@@ -365,7 +362,7 @@ class Batcher:
             job.remove_waiter(group)
             self._fail(group, error)
         finally:
-            if _accepted(job):
+            if job.was_accepted:
                 group.accepted()
             else:
                 job.remove_waiter(group)
@@ -408,16 +405,10 @@ class Batcher:
         group = self._open
         assert group is not None  # else it is not among those that are told
         self._shut(group)
-        group.error = PoolClosed(self._crew.name)
-        group.end()
+        self._fail(group, PoolClosed(self._crew.name))
 
     def give_up_source(self) -> None:
         """Have nothing that could be waited for."""
-
-
-def _accepted(job: Job) -> bool:
-    """Say whether a job was accepted: before that it is nowhere."""
-    return hasattr(job, "status")
 
 
 def batched(

@@ -458,7 +458,7 @@ class Crew:
         the garbage collector knows who does.
         """
         for job in gc.get_referrers(self):
-            if isinstance(job, Job) and hasattr(job, "status"):  # else it was never accepted
+            if isinstance(job, Job) and job.was_accepted:
                 with suppress(Exception):  # whatever is the matter with this one, there are others
                     self._write_off(job)
         self.watch.rest()

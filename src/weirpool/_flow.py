@@ -236,7 +236,7 @@ class Flow:
     async def _wait_inside(self, run: Run) -> None:
         # Those that come later may well end first; but in the end it waits for the oldest.
         slot = next(iter(self._left), None)
-        target = slot.job if slot is not None and _accepted(slot.job) and current_task() is run.task else None
+        target = slot.job if slot is not None and slot.job.was_accepted and current_task() is run.task else None
         if target is not None:
             refuse_circle(run, target)
         async with Lent(run, self._crew, () if target is None else (target,), abort=self._abort) as wait:
@@ -492,7 +492,7 @@ class Flow:
         self._read_all = True
         if self._asking is not None:
             self._asking.cancel()
-        doomed = [slot for slot in self._left if not slot.ended and _accepted(slot.job)]
+        doomed = [slot for slot in self._left if not slot.ended and slot.job.was_accepted]
         self._unended = len(doomed)
         for slot in doomed:
             if slot.job.is_left_by_all():
@@ -526,7 +526,7 @@ class Flow:
         self._crew.supervisor.readers.pop(self, None)
         if self._on_error == "skip":
             for slot in self._left:
-                if _accepted(slot.job) and slot.job.done():
+                if slot.job.was_accepted and slot.job.done():
                     slot.job.exception()  # which is seen by that, as those before
         self._left.clear()
         self._ready.clear()
@@ -551,11 +551,6 @@ class Flow:
         if trouble is not None:
             message = f"closing the source of a map of pool {self._crew.name!r} has failed"
             self._loop.call_exception_handler({"message": message, "exception": trouble})
-
-
-def _accepted(job: Job) -> bool:
-    """Say whether a job was accepted: before that it is nowhere."""
-    return hasattr(job, "status")
 
 
 def _raised(slot: Slot) -> Any:

@@ -124,6 +124,11 @@ class Job(JobHandle[Any]):
             label = f"{function_name(self.fn)}#{self.number}"
         return label
 
+    @property
+    def was_accepted(self) -> bool:
+        """Whether it was accepted: before that it is nowhere."""
+        return hasattr(self, "status")
+
     def end(self, state: JobState, outcome: Outcome, ledger: Ledger) -> None:
         """Come to an end: wake whoever awaits it, move the state, and let go of everything but the outcome.
 

@@ -676,8 +676,7 @@ class WorkerPool(AsyncResource):
             ValueError: an argument is out of its range.
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
         """
-        if self._report is not None or (self._opened("WorkerPool.map()") and self._ledger.pool is not OPEN):
-            raise PoolClosed(self._name)
+        self._accepting("WorkerPool.map()")
         from ._map import mapped  # noqa: PLC0415
 
         def make(item: Any, name: Any, priority: Any, key: Any) -> Job:
@@ -747,8 +746,7 @@ class WorkerPool(AsyncResource):
             ValueError: an argument is out of its range.
             RuntimeError: the pool was not entered, or this is called from another thread or event loop.
         """
-        if self._report is not None or (self._opened("WorkerPool.batch()") and self._ledger.pool is not OPEN):
-            raise PoolClosed(self._name)
+        self._accepting("WorkerPool.batch()")
         from ._batch import batched  # noqa: PLC0415
 
         def make(around: Callable[..., Coroutine[Any, Any, Any]]) -> Job:
@@ -989,6 +987,10 @@ class WorkerPool(AsyncResource):
 
     def _steering(self, what: str) -> None:
         if self._report is not None or self._opened(what).begun:
+            raise PoolClosed(self._name)
+
+    def _accepting(self, what: str) -> None:
+        if self._report is not None or (self._opened(what) and self._ledger.pool is not OPEN):
             raise PoolClosed(self._name)
 
     async def _lending(self, what: Callable[[], Awaitable[T]], *, anyway: bool = False) -> T:

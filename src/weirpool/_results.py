@@ -9,14 +9,15 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
+
+from anyio.abc import AsyncResource
 
 from ._handle import JobHandle
 from ._waiting import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
     from ._crew import Crew
     from ._job import Job, JobOwner
@@ -57,7 +58,7 @@ class Unread:
         await self._waiters.wait()
 
 
-class Results(AsyncIterator[JobHandle[Any]]):
+class Results(AsyncIterator[JobHandle[Any]], AsyncResource):
     """Iterate over the handles of a pool's jobs as they end, from when this was made until the pool is closed.
 
     See `WorkerPool.results`, which makes it. Each of several streams gets all jobs; tasks that iterate one share them.
@@ -80,16 +81,6 @@ class Results(AsyncIterator[JobHandle[Any]]):
                 raise StopAsyncIteration
             await self._wait(unread.more)
         return unread.jobs.popleft()
-
-    async def __aenter__(self) -> Self:
-        """Return the stream."""
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the stream."""
-        await self.aclose()
 
     async def aclose(self) -> None:
         """Close the stream, and drop what was not read; whoever iterates it comes to the end. The pool goes on."""

@@ -176,10 +176,7 @@ def _overload(value: Any) -> OverloadPolicy:
 
 def _rate(value: Any) -> float | AsyncLimiter:
     """Return what is meant by `rate`, if it can be one."""
-    _have_limiter("rate")
-    from aiolimiter import AsyncLimiter  # noqa: PLC0415
-
-    if not isinstance(value, AsyncLimiter):
+    if not isinstance(value, _limiter_class("rate")):
         return _checks.rate("rate", value, "an aiolimiter.AsyncLimiter")
     _checks.seconds("rate.time_period", value.time_period)
     if not 1 <= value.max_rate < math.inf:
@@ -189,15 +186,16 @@ def _rate(value: Any) -> float | AsyncLimiter:
 
 def _key_rate(value: Any) -> float:
     """Return the rate of each key."""
-    _have_limiter("key_rate")
+    _limiter_class("key_rate")
     return _checks.rate("key_rate", value)
 
 
-def _have_limiter(name: str) -> None:
-    from importlib.util import find_spec  # noqa: PLC0415  # few pools have a rate
-
-    if find_spec("aiolimiter") is None:
-        raise ModuleNotFoundError(f"{name} needs aiolimiter: pip install 'weirpool[rate]'", name="aiolimiter")
+def _limiter_class(name: str) -> type[AsyncLimiter]:
+    try:
+        from aiolimiter import AsyncLimiter  # noqa: PLC0415  # an extra, which few need
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError(f"{name} needs aiolimiter: pip install 'weirpool[rate]'", name="aiolimiter") from None
+    return AsyncLimiter
 
 
 # Few pools have observers, and to load the records that these are told is a quarter of what importing weirpool takes.
