@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.support import FOREVER, Clock, Gate, balanced, echo, sleep, turns
+from tests.support import FOREVER, Clock, Gate, Stubborn, balanced, echo, fail, sleep, turns
 from weirpool import JobCancelled, JobState, JobTimeout, PoolClosed, PoolError, PoolOverloaded, PoolState, WorkerPool
-from weirpool.policies import Retry
+from weirpool.policies import Adaptive, OnDemand, QueueDelay, Retry, Step
 from weirpool.testing import explore
 
 pytest.importorskip("aiolimiter", reason="missing: pip install 'weirpool[rate]'")
 
 from aiolimiter import AsyncLimiter
+
+from weirpool._pace import Pace
 
 pytestmark = pytest.mark.virtual  # they take as long as they say, and a clock of milliseconds is too coarse
 
@@ -38,6 +40,18 @@ class Starts:
 
 def options(name: str, value: Any) -> Any:
     return {name: value}
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have pauses between attempts take as long as they may, and not a random part of that."""
+    monkeypatch.setattr("random.uniform", lambda _, most: most)
+
+
+def timers() -> list[Any]:
+    """Return the timers that the loop has, but for that of the test's own timeout."""
+    loop: Any = asyncio.get_running_loop()
+    return [timer for timer in loop._scheduled if not timer.cancelled()]
 
 
 def most_in_a_second(times: list[float]) -> int:
@@ -112,16 +126,49 @@ async def test_a_job_that_leaves_the_queue_costs_nobody_a_start() -> None:
     assert starts.times == pytest.approx([0.0, 0.95], abs=0.01)
 
 
-async def test_an_idle_pool_wakes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_pool_wakes_nothing() -> None:
     """R18: a timer is set only while a job waits for its turn."""
-    loop = asyncio.get_running_loop()
     async with WorkerPool(rate=1) as pool:
         await pool.run(echo, 1)
-        timers = []
-        monkeypatch.setattr(loop, "call_later", lambda *given, **_: timers.append(given))
         await turns(5)
         assert pool.stats().running == 0
-        assert not timers
+        assert not timers()
+
+
+@pytest.mark.parametrize("rates", [{"rate": 0.1}, {"key_rate": 0.1}, {"rate": 0.1, "key_rate": 0.1}])
+async def test_who_is_refused_or_gives_up_leaves_no_timer_behind(rates: Any) -> None:
+    """R18: nobody waits any more."""
+    async with WorkerPool(**rates, queue_size=0, submit_timeout=1) as pool:
+        await pool.run(echo, 1, key="a")
+        with pytest.raises(PoolOverloaded):
+            pool.submit_nowait(echo, 2, key="a")
+        assert not timers()
+        with pytest.raises(PoolOverloaded):
+            await pool.submit(echo, 3, key="a")
+        assert not timers()
+        waiting = asyncio.create_task(pool.submit(echo, 4, key="a"))
+        await turns()
+        assert timers()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert not timers()
+
+
+@pytest.mark.parametrize("rates", [{"rate": 0.1}, {"key_rate": 0.1}, {"rate": 0.1, "key_rate": 0.1}])
+async def test_jobs_that_are_cancelled_while_they_wait_leave_no_timer_behind(rates: Any) -> None:
+    """R18: in the queue, and before another attempt."""
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    async with WorkerPool(**rates) as pool:
+        tried = await pool.submit(fail, ConnectionError(), key="a", retry=Retry(first=0.1, longest=0.1))
+        await asyncio.sleep(1)
+        assert timers()
+        tried.cancel()
+        await tried.wait()
+        assert not timers()
+        waiting = await pool.submit(echo, 1, key="a")
+        assert timers()
+        waiting.cancel()
+        assert not timers()
 
 
 async def test_places_are_what_bounds_jobs_where_they_are_fewer() -> None:
@@ -188,6 +235,161 @@ async def test_each_attempt_at_a_job_of_a_key_counts_for_the_key() -> None:
     assert starts.times == pytest.approx([0, 0.95, 1.95], abs=0.02)
 
 
+@pytest.mark.parametrize("rates", [{"rate": 10}, {"key_rate": 10}, {"rate": 10, "key_rate": 10}])
+async def test_another_attempt_does_not_wait_for_the_queue_to_be_empty(rates: Any) -> None:
+    """R3: it was accepted before what is there."""
+    starts = Starts()
+
+    async def flaky() -> None:
+        await starts("flaky")
+        if len(starts.of["flaky"]) < 4:
+            raise ConnectionError
+
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    async with WorkerPool(**rates, key_limit=5, shutdown_timeout=FOREVER) as pool:
+        await pool.submit(flaky, key="a", retry=Retry(attempts=4, first=0.1, longest=0.1))
+        for _ in range(100):
+            await pool.submit(starts, key="a")
+    assert starts.of["flaky"][-1] < 1
+    assert most_in_a_second(starts.times) <= 11
+
+
+@pytest.mark.parametrize("rates", [{"rate": 1}, {"key_rate": 1}, {"rate": 1, "key_rate": 1}])
+async def test_attempts_that_are_due_while_no_place_is_free_do_not_start_all_at_once_later(rates: Any, steady: None) -> None:
+    """R2: a start is one when it has a place."""
+    gate = Gate()
+    starts = Starts()
+
+    async def flaky() -> None:
+        await starts()
+        if len(starts.times) <= 3:
+            raise ConnectionError
+
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    async with WorkerPool(**rates, max_workers=1, key_limit=5, shutdown_timeout=FOREVER) as pool:
+        for _ in range(3):
+            await pool.submit(flaky, key="a", retry=Retry(first=5, longest=5))
+        await pool.submit(gate, key="a")
+        await asyncio.sleep(20)
+        gate.open()
+    assert starts.times == pytest.approx([0, 0.95, 1.95, 20, 20.95, 21.95], abs=0.1)
+
+
+async def test_who_wants_a_lent_place_back_comes_before_attempts_that_need_one(steady: None) -> None:
+    """R9: going on is not a start."""
+    gate = Gate()
+    order = list[str]()
+
+    async def flaky() -> None:
+        order.append("flaky")
+        if order == ["flaky"]:
+            raise ConnectionError
+
+    async def outer(pool: WorkerPool) -> None:
+        await pool.submit(gate)
+        nested = await pool.submit(echo, 1)
+        asyncio.get_running_loop().call_later(0.5, nested.cancel)
+        with pytest.raises(JobCancelled):
+            await nested
+        order.append("outer")
+
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    async with WorkerPool(rate=AsyncLimiter(100, 1), max_workers=1) as pool:
+        await pool.submit(flaky, retry=Retry(first=1, longest=1))
+        await pool.submit(outer, pool)
+        await asyncio.sleep(2)
+        assert order == ["flaky"]
+        gate.open()
+    assert order == ["flaky", "outer", "flaky"]
+
+
+async def test_an_attempt_that_has_kept_its_place_waits_for_its_turn_only() -> None:
+    """R9: where too many lend their places already."""
+    starts = Starts()
+
+    async def flaky() -> None:
+        await starts()
+        if len(starts.times) < 3:
+            raise ConnectionError
+
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    async with WorkerPool(rate=1, max_workers=1, max_lending=0) as pool:
+        await pool.run(flaky, retry=Retry(attempts=4, first=0.01, longest=0.02))
+    assert starts.times == pytest.approx([0, 0.95, 1.95], abs=0.02)
+
+
+async def test_a_job_that_its_caller_runs_is_tried_again_at_the_rate() -> None:
+    starts = Starts()
+
+    async def flaky() -> None:
+        await starts()
+        if len(starts.times) < 3:
+            raise ConnectionError
+
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    async with WorkerPool(rate=AsyncLimiter(2, 2), max_workers=1, queue_size=0, overload="caller_runs") as pool:
+        gate = Gate()
+        await pool.submit(gate)
+        await pool.run(flaky, retry=Retry(attempts=4, first=0.01, longest=0.02))
+        gate.open()
+    assert starts.times == pytest.approx([0, 1, 2], abs=0.02)
+
+
+async def test_a_caller_does_not_run_a_job_while_none_may_start() -> None:
+    """It waits for room instead, as it would for a pool that is paused."""
+    starts = Starts()
+    gate = Gate()
+    async with WorkerPool(rate=1, max_workers=1, queue_size=1, overload="caller_runs", submit_timeout=None) as pool:
+        await pool.submit(gate)
+        await pool.submit(starts)
+        asyncio.get_running_loop().call_later(5, gate.open)
+        await pool.submit(starts)
+        await pool.submit(starts)
+    assert len(starts.times) == 3
+    assert most_in_a_second(starts.times) <= 2
+
+
+async def test_an_attempt_that_waits_for_a_place_counts_when_it_is_asked_whether_there_should_be_more(steady: None) -> None:
+    """R20."""
+    gate = Gate()
+    starts = Starts()
+
+    async def flaky() -> None:
+        await starts()
+        if len(starts.times) < 2:
+            raise ConnectionError
+
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    async with WorkerPool(rate=1, min_workers=1, max_workers=2) as pool:
+        tried = await pool.submit(flaky, retry=Retry(first=2.5, longest=2.5))
+        await pool.submit(gate)
+        await tried
+        assert starts.times == pytest.approx([0, 2.5], abs=0.1)
+        gate.open()
+
+
+@pytest.mark.parametrize("scaling", [OnDemand(), Step(interval=1), QueueDelay(interval=1, target=0.1)])
+async def test_while_jobs_wait_for_their_turn_only_there_are_no_more_places(scaling: Any) -> None:
+    """R20: they would not help."""
+    async with WorkerPool(rate=2, min_workers=2, max_workers=50, scaling=scaling, shutdown_timeout=FOREVER) as pool:
+        for _ in range(100):
+            await pool.submit(echo, 1)
+        await asyncio.sleep(30)
+        assert pool.stats().queued
+        assert pool.stats().workers == 2
+
+
+async def test_adaptive_goes_by_the_places_in_use_whatever_jobs_wait_for() -> None:
+    """R20: and stops at about twice as many."""
+    scaling = Adaptive(interval=1)
+    async with WorkerPool(rate=2, min_workers=1, max_workers=50, scaling=scaling, shutdown_timeout=FOREVER) as pool:
+        for _ in range(100):
+            await pool.submit(echo, 1)
+        await asyncio.sleep(40)
+        assert pool.stats().queued
+        assert pool.stats().workers <= 3
+
+
 # Keys -------------------------------------------------------------------------------------------------------------------
 
 
@@ -247,14 +449,32 @@ async def test_pool_and_key_may_both_have_a_rate() -> None:
     assert all(after - before >= 0.94 for before, after in starts.of.values())
 
 
+async def test_a_job_whose_deadline_has_passed_costs_its_key_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R6: it never started."""
+    loop = asyncio.get_running_loop()
+    async with WorkerPool(key_rate=1, key_limit=2) as pool:
+        await pool.run(echo, 1, key="a")
+        pool.pause()
+        late = await pool.submit(echo, 2, key="a", deadline=loop.time() + 3)
+        next_one = await pool.submit(echo, 3, key="a")
+        await asyncio.sleep(2)
+        now = loop.time() + 2
+        with monkeypatch.context() as blocked:  # something has blocked the loop
+            blocked.setattr(loop, "time", lambda: now)
+            pool.resume()
+        assert (late.state, next_one.state) == (JobState.TIMED_OUT, JobState.RUNNING)
+        with pytest.raises(JobTimeout):
+            await late
+
+
 async def test_keys_that_are_not_used_any_more_are_forgotten() -> None:
     """R17: memory is bounded by the keys of late."""
     async with WorkerPool(key_rate=10) as pool:
         for number in range(1000):
             await pool.run(echo, 1, key=number)
             await asyncio.sleep(0.01)
-        lanes: Any = pool._crew._queue.lanes
-        assert len(lanes.paces) < 200
+        crew: Any = pool._crew
+        assert len(crew._keys) < 200
 
 
 # Limiters ---------------------------------------------------------------------------------------------------------------
@@ -266,6 +486,54 @@ async def test_a_limiter_of_ones_own_may_allow_bursts() -> None:
         for _ in range(4):
             await pool.submit(starts)
     assert starts.times == pytest.approx([0, 0, 0, 10], abs=0.01)
+
+
+async def test_a_start_that_was_not_due_is_made_up_for_by_the_next() -> None:
+    """The garbage collector may bring a finalizer that submits, between the question and the start."""
+    pace = Pace(AsyncLimiter(1, 1), asyncio.get_running_loop(), lambda: None)
+    assert pace.is_due()
+    pace.take()
+    pace.take()
+    pace.take()
+    assert not pace.is_fresh
+    since = asyncio.get_running_loop().time()
+    while not pace.is_due():
+        await asyncio.sleep(0.01)
+    assert asyncio.get_running_loop().time() - since == pytest.approx(3, abs=0.02)
+    pace.end()
+
+
+def test_a_limiter_that_is_in_use_on_another_loop_is_refused() -> None:
+    limiter = AsyncLimiter(1, 1)
+    other = asyncio.new_event_loop()
+    try:
+        other.run_until_complete(limiter.acquire())
+
+        async def main() -> None:
+            pool = WorkerPool(rate=limiter)
+            with pytest.raises(RuntimeError, match=r"^rate must be a limiter of the event loop that the pool is opened on"):
+                await pool.__aenter__()
+            assert pool.state is PoolState.NEW
+
+        asyncio.run(main())
+    finally:
+        other.close()
+
+
+def test_a_limiter_of_a_loop_that_is_closed_may_be_used_and_aiolimiter_warns_of_it_at_once() -> None:
+    limiter = AsyncLimiter(1, 1)
+    asyncio.run(limiter.acquire())
+
+    async def main() -> int:
+        pool = WorkerPool(rate=limiter)
+        with pytest.warns(RuntimeWarning, match="re-used across loops"):
+            await pool.__aenter__()
+        try:
+            return await pool.run(echo, 1)
+        finally:
+            await pool.aclose()
+
+    assert asyncio.run(main()) == 1
 
 
 async def test_two_pools_may_share_a_limiter() -> None:
@@ -318,15 +586,39 @@ async def test_closing_leaves_no_timer(rates: Any, monkeypatch: pytest.MonkeyPat
         await pool.submit(echo, 3)
 
 
+@pytest.mark.complains
+async def test_a_stray_that_ends_after_closing_leaves_no_timer_behind() -> None:
+    """R17."""
+    stubborn = Stubborn()
+    async with WorkerPool(rate=0.01, shutdown_timeout=0.2, cancel_grace=0.1, max_strays=0) as pool:
+        await pool.submit(stubborn)
+    assert pool.stats().strays == 1
+    await stubborn.release()
+    assert pool.stats().strays == 0
+    assert not timers()
+
+
 @pytest.mark.realtime
 @pytest.mark.complains
 @pytest.mark.parametrize("queue_size", [0, 1])
 @pytest.mark.parametrize(("rate", "key_rate"), [(3, None), (None, 2), (5, 2)])
-def test_on_every_schedule_the_books_balance_and_no_more_start_than_may(rate: Any, key_rate: Any, queue_size: int) -> None:
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_on_every_schedule_the_books_balance_and_no_more_start_than_may(
+    rate: Any, key_rate: Any, queue_size: int, attempts: int, steady: None
+) -> None:
     """R1, R2, R7, R17: each task is cancelled before each of its steps."""
+    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
 
     async def main() -> None:
         starts = Starts()
+        tried = set[Any]()
+
+        async def flaky(key: str, number: int) -> None:
+            await starts(key)
+            if (key, number) not in tried:
+                tried.add((key, number))
+                raise ConnectionError
+
         pool = WorkerPool(
             rate=rate,
             key_rate=key_rate,
@@ -339,8 +631,11 @@ def test_on_every_schedule_the_books_balance_and_no_more_start_than_may(rate: An
 
         async def submitter(key: str) -> None:
             for number in range(2):
-                handle = await pool.submit(starts, key, key=key)
-                if number:
+                if attempts > 1:
+                    handle = await pool.submit(flaky, key, number, key=key, retry=Retry(attempts=attempts, first=0.1))
+                else:
+                    handle = await pool.submit(starts, key, key=key)
+                if number == attempts - 1:
                     handle.cancel()
 
         try:
@@ -378,6 +673,14 @@ def test_a_rate_out_of_range_is_refused(name: str, value: float) -> None:
 def test_what_is_no_rate_is_refused(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"^{name} must be a number of jobs per second .* got "):
         WorkerPool(**options(name, value))
+
+
+def test_a_limiter_of_a_class_of_ones_own_is_refused() -> None:
+    class Mine(AsyncLimiter):
+        pass
+
+    with pytest.raises(TypeError, match=r"^rate must be an aiolimiter.AsyncLimiter itself, and of no class"):
+        WorkerPool(rate=Mine(1, 1))
 
 
 def test_a_limiter_by_which_no_job_may_ever_start_is_refused() -> None:

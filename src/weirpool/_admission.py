@@ -437,6 +437,10 @@ class Admission:
 
     def _note_refusal(self, reason: str) -> None:
         self._ledger.refused[reason] += 1
+        if not self._line:
+            self._crew.on_room = None
+        if self._crew.steering.paced is not None:
+            self._crew.steering.paced.rest()
         if self._observers is not None:
             self._observers.submit_refused(reason)
 

@@ -217,6 +217,11 @@ class Crew:
         return None if self.supervisor.workers is None else self.supervisor.workers.held_by(run)
 
     @property
+    def returning(self) -> int:
+        """How many jobs wait to have a place again."""
+        return len(self._back)
+
+    @property
     def busy(self) -> int:
         """How many jobs run, with a place or without."""
         return self._ledger.running + self._ledger.lending
@@ -263,7 +268,7 @@ class Crew:
                     self._direct = None
                     task.cancel()
                     coroutine.close()
-                    return self.begin(job, loan)
+                    return Crew.begin(self, job, loan)  # and nothing of what begins in addition elsewhere, once more
             self._enter(task, run)
             if not plain:
                 look_after(task, coroutine, job, self)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._job import Job, JobOwner
     from ._lifecycle import Ledger
 
-__all__ = ["Guest", "Lending", "Lent", "Loan", "Waiter", "inside", "outlast"]
+__all__ = ["Guest", "Lending", "Lent", "Loan", "Wait", "Waiter", "inside", "outlast"]
 
 
 class Places(Protocol):
@@ -138,6 +138,11 @@ class Loan:
         """Whether the job is to lend its place."""
         return self._reasons > 0
 
+    @property
+    def wanted(self) -> bool:
+        """Whether a place is needed when one of the reasons to lend it is over."""
+        return self.out and self._reasons == 1
+
     def begin(self) -> None:
         """Count one more reason to lend the place."""
         self._reasons += 1
@@ -195,6 +200,11 @@ class Guest(Loan):
     def __init__(self, lending: Lending) -> None:
         super().__init__(lending)
         self.out = True
+
+    @property
+    def wanted(self) -> bool:
+        """No."""
+        return False
 
     def begin(self) -> None:
         """Have nothing to lend."""

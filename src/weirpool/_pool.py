@@ -208,7 +208,7 @@ class WorkerPool(AsyncResource):
 
         Raises:
             BaseException: whatever entering a `worker_context` has raised; the pool is closed then, and nothing left behind.
-            RuntimeError: it has been entered or closed before.
+            RuntimeError: it has been entered or closed before; or `rate` is a limiter that another event loop uses.
         """
         ledger = self._ledger
         if self._closing is not None or ledger.pool is not PoolState.NEW:

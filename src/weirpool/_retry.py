@@ -78,9 +78,9 @@ async def _pause(run: Run, crew: Crew, seconds: float) -> None:
     """Wait between two attempts, without a place."""
     crew.lending.retrying += 1
     try:
-        async with Lent(run, crew, anyway=True):
+        async with Lent(run, crew, anyway=True) as wait:
             await asyncio.sleep(seconds)
-            if crew.steering.again is not None and run.job is not None:
-                await crew.steering.again(run.job)
+            if crew.steering.paced is not None and run.job is not None:
+                await crew.steering.paced.again(run.job, wait)
     finally:
         crew.lending.retrying -= 1

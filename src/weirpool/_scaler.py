@@ -124,21 +124,24 @@ class Scaler:
         queued = (
             ledger.queued if self._queue.lanes is None else self._queue.lanes.startable_jobs() if whole else head is not None
         )
+        peak = max(window.peak, ledger.running) if whole else ledger.running
+        # Where jobs start at a rate, and there are places, it is not for these that any waits.
+        for_turn = crew.steering.paced is not None and peak < crew.places
         return Load(
             now=now,
             workers=crew.places,
             min_workers=self._settings.min_workers,
             max_workers=self._settings.max_workers,
             busy=ledger.running,
-            queued=int(queued),
-            waiting=self._admission.waiting + len(crew.lending.back) + outside,
-            queue_delay=0.0 if head is None else now - head.accepted_at,
+            queued=0 if for_turn else int(queued),
+            waiting=0 if for_turn else self._admission.waiting + crew.returning + outside,
+            queue_delay=0.0 if for_turn or head is None else now - head.accepted_at,
             started=window.started if whole else 0,
-            least_queue_delay=window.least_delay if whole and window.started else 0.0,
+            least_queue_delay=window.least_delay if whole and window.started and not for_turn else 0.0,
             succeeded=window.succeeded if whole else 0,
             failed=window.failed if whole else 0,
             timed_out=window.timed_out if whole else 0,
-            dropped=window.dropped if whole else 0,
+            dropped=window.dropped if whole and not for_turn else 0,
             busy_seconds=window.take_busy_seconds() if whole else 0.0,
-            peak_busy=max(window.peak, ledger.running) if whole else ledger.running,
+            peak_busy=peak,
         )

@@ -176,8 +176,12 @@ def _overload(value: Any) -> OverloadPolicy:
 
 def _rate(value: Any) -> float | AsyncLimiter:
     """Return what is meant by `rate`, if it can be one."""
-    if not isinstance(value, _limiter_class("rate")):
+    limiter_class = _limiter_class("rate")
+    if not isinstance(value, limiter_class):
         return _checks.rate("rate", value, "an aiolimiter.AsyncLimiter")
+    if type(value) is not limiter_class:  # it might wait, or raise, where this one doesn't
+        got = _checks.shown(value)
+        raise TypeError(f"rate must be an aiolimiter.AsyncLimiter itself, and of no class made from it, got {got}")
     _checks.seconds("rate.time_period", value.time_period)
     if not 1 <= value.max_rate < math.inf:
         raise ValueError(f"rate must be a limiter that allows one job at least at once, got max_rate={value.max_rate!r}")

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from asyncio import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from ._job import Job
+    from ._lending import Wait
     from ._lifecycle import Ledger
     from ._logs import Seldom
-    from ._pace import Pace
 
-__all__ = ["Steering"]
+__all__ = ["Pacer", "Steering"]
+
+
+class Pacer(Protocol):
+    """Whoever sees to it that so many start in a second at most."""
+
+    async def again(self, job: Job, wait: Wait | None) -> None:
+        """Wait until one more attempt at a job may be made, and there is a place for it.
+
+        Args:
+            job: the job.
+            wait: what it lends its place for meanwhile, which is over in the moment in which the attempt may be made; None:
+                it keeps its place.
+        """
+        ...
+
+    def rest(self) -> None:
+        """Drop the timers for the next start, if nobody waits for that."""
+        ...
 
 
 class Steering:
@@ -26,17 +44,15 @@ class Steering:
         resized: whether it is to be logged that a policy has changed the number of places.
     """
 
-    __slots__ = ("_ledger", "again", "awaited", "most_strays", "pace", "paused", "resized")
+    __slots__ = ("_ledger", "awaited", "most_strays", "paced", "paused", "resized")
 
     def __init__(self, ledger: Ledger, most_strays: int, resized: Seldom) -> None:
         self._ledger = ledger
         self.most_strays = most_strays
         self.resized = resized
         self.paused = False
-        self.pace: Pace | None = None
-        """When the next job may start, if that is limited."""
-        self.again: Callable[[Job], Awaitable[None]] | None = None
-        """Waits until one more attempt at a job may be made, if that is limited."""
+        self.paced: Pacer | None = None
+        """Who says when the next job may start, if that is limited."""
         self.awaited: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     @property
