@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 State = TypeVar("State", JobState, PoolState)
 
 DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+# The extra that brings what a page imports; one that is in none is a mistake of the page.
+EXTRAS = {
+    **dict.fromkeys(("aiohttp", "fastapi", "uvicorn"), "demo"),
+    **dict.fromkeys(("django", "litestar", "quart", "starlette"), "frameworks"),
+    **dict.fromkeys(("httpx2", "looptime", "opentelemetry", "pytest", "yaml"), "test"),
+    "aiojobs": "contrast",
+    "aiolimiter": "rate",
+    "rich": "rich",
+    "tenacity": "retry",
+    "tqdm": "tqdm",
+}
 
 
 def diagram(first: State, moves: Mapping[State, frozenset[State]]) -> str:
@@ -46,10 +58,13 @@ def test_what_the_guide_to_the_source_names_is_there() -> None:
         assert not method or callable(getattr(found, method))
 
 
+# A block after a line that names its file, as in "`service.py`:", is a part of something larger, which a test of its own runs.
+BLOCK = re.compile(r"^(`[\w./]+`:\n\n)?```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCKS = [
-    pytest.param(block[1], id=f"{page.name}-{number}")
-    for page in sorted(DOCS.glob("*.md"))
-    for number, block in enumerate(re.finditer(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE), 1)
+    pytest.param(block[2], id=f"{page.relative_to(DOCS).with_suffix('')}-{number}".replace("/", "-"))
+    for page in PAGES
+    for number, block in enumerate(BLOCK.finditer(page.read_text()), 1)
+    if not block[1]
 ]
 
 
@@ -58,11 +73,41 @@ BLOCKS = [
 def test_the_code_on_a_page_runs(code: str) -> None:
     for module in re.findall(r"^(?:from|import) (\w+)", code, re.MULTILINE):
         if importlib.util.find_spec(module) is None:
-            pytest.skip(f"missing: {module}: pip install 'weirpool[frameworks]'")
+            pytest.skip(f"missing: {module}: pip install 'weirpool[{EXTRAS[module]}]'")
     subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", code], check=True, timeout=30)
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_links_on_a_page_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+@pytest.mark.realtime
+def test_what_is_said_of_windows_holds_where_what_it_lacks_is_taken_away() -> None:
+    assert "Windows" in (DOCS / "what-weirpool-is-not.md").read_text()
+    code = """
+import asyncio, importlib, os, signal, sys
+
+del os.EX_TEMPFAIL, os.killpg, signal.SIGKILL, signal.SIGPIPE
+sys.modules["termios"] = sys.modules["fcntl"] = None
+
+import weirpool
+
+
+async def main():
+    async with weirpool.WorkerPool() as pool:
+        assert await pool.run(asyncio.sleep, 0, "slept") == "slept"
+        assert await pool.run(weirpool.in_thread(abs), -1) == 1
+    assert pool.report.succeeded == 2
+
+
+asyncio.run(main())
+for name, error in {"weirpool.standalone": AttributeError, "weirpool.top.watch": ImportError}.items():
+    try:
+        importlib.import_module(name)
+    except error:
+        continue
+    raise AssertionError(name)
+"""
+    subprocess.run([sys.executable, "-X", "dev", "-W", "error", "-c", code], check=True, timeout=30)
