@@ -38,7 +38,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
     integrations                    public: web frameworks, and the status page
     standalone                      public: run and serve, for processes that are nothing but a worker
-    cli  demo  top                  the command line
+    cli  mapping  demo  top         the command line
 """
 
 from __future__ import annotations

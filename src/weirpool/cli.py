@@ -30,8 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 says that all is well, 1 that it is not, 2 that the command was not given what it needs, 130 that Ctrl-C was pressed.
     """
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        if argv[:1] == ["map"]:  # which has a parser of its own
+            return _map(argv[1:])
+        arguments = _parser().parse_args(argv)
         return int(arguments.command(arguments))
     except KeyboardInterrupt:  # while modules are loaded, or after the event loop; inside it, see _until_done
         return _BY_SIGNAL + signal.SIGINT
@@ -153,6 +156,18 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+# The function that is called with each line of a file -----------------------------------------------------------------------
+
+
+def _map(argv: Sequence[str]) -> int:
+    missing = [package for package in ("cyclopts", "tenacity", "aiolimiter") if importlib.util.find_spec(package) is None]
+    if missing:
+        return _complain(f"it needs {', '.join(missing)}: pip install 'weirpool[cli]'", 2, "map")
+    from .mapping.command import main as run  # noqa: PLC0415
+
+    return run(argv)
+
+
 # The options ------------------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
     )
+    commands.add_parser("map", help="call a function with each line of a file", add_help=False)
     return parser
 
 

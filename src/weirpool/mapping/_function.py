@@ -1,0 +1,98 @@
+"""The function that the user names, as something that a pool can run for each line."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from weirpool import in_process, in_thread
+
+from ._errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ._lines import Line
+
+__all__ = ["find", "job"]
+
+
+def find(spec: str, directory: str) -> Callable[[Any], Any]:
+    """Return the function that `module:name` names, where modules of a directory can be imported, too.
+
+    Raises:
+        CommandError: there is none.
+    """
+    module_name, colon, path = spec.partition(":")
+    if not colon or not all(part.isidentifier() for part in [*module_name.split("."), *path.split(".")]):
+        raise CommandError(f"FUNCTION must be module:name, as in shop.prices:fetch, got {spec!r}")
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:  # the module may do anything when it is imported
+        raise CommandError(f"FUNCTION: can't import {module_name!r}: {type(error).__name__}: {error}") from error
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise CommandError(f"FUNCTION: {spec!r}: there is no {part!r} in {found!r:.200}") from None
+    if not callable(found):
+        raise CommandError(f"FUNCTION must name a function, and {spec!r} is {found!r:.200}")
+    function: Callable[[Any], Any] = found
+    return function
+
+
+def job(spec: str, *, processes: bool) -> Callable[[Line], Awaitable[tuple[Line, Any]]]:
+    """Return what is to be run for each line: an async function that returns it with what the function has returned.
+
+    A plain function is called in a thread, or in a process of its own.
+
+    Raises:
+        CommandError: there is no such function, or not for processes.
+    """
+    directory = os.getcwd()  # noqa: PTH109  # as sys.path has it
+    fn = find(spec, directory)
+    if _is_async(fn):
+        if processes:
+            raise CommandError(f"--processes is for plain functions, and {spec!r} is an async one, which needs none")
+
+        async def called(line: Line) -> tuple[Line, Any]:
+            return line, await fn(line.item)
+
+        return called
+    if processes:
+        return in_process(Call(spec, directory))
+
+    def call(line: Line) -> tuple[Line, Any]:
+        return line, fn(line.item)
+
+    return in_thread(call)
+
+
+def _is_async(fn: Any) -> bool:
+    """Say whether calling a function makes a coroutine, as far as it shows."""
+    fn = inspect.unwrap(fn)
+    while hasattr(fn, "func"):  # functools.partial
+        fn = fn.func
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call the function in another process, where it has to be found again."""
+
+    spec: str
+    directory: str
+
+    def __call__(self, line: Line) -> tuple[Line, Any]:
+        """Call it with one item."""
+        return line, _found(self.spec, self.directory)(line.item)
+
+
+_found = cache(find)

@@ -1,0 +1,270 @@
+"""The command itself: the pool, what goes into it and what comes out, the signals and the exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import weirpool
+from weirpool import Failed, JobCancelled, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool.policies import Retry
+from weirpool.standalone._signals import listening
+
+from ._errors import CommandError
+from ._function import job
+from ._journal import Journal
+from ._lines import Lines
+from ._outputs import Outputs, opened
+from ._progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from ._options import Options
+
+__all__ = ["ALL_DONE", "SOME_FAILED", "STOPPED", "run"]
+
+ALL_DONE, SOME_FAILED, STOPPED = 0, 1, 3
+_BY_SIGNAL = 128
+_PIPE = 141  # nobody reads the results any more: 128 + SIGPIPE
+_GRACE = 2.0  # seconds
+
+
+def run(function: str, options: Options) -> int:
+    """Call the function with each item, and return the exit status.
+
+    Raises:
+        CommandError: the command can't begin; nothing has been changed.
+    """
+    with contextlib.ExitStack() as stack:
+        command = Command(function, options, stack)
+        try:
+            code = weirpool.run(command.main)
+        except SystemExit as end:  # which is how the status is known if the process has to be ended
+            code = int(end.code or 0)
+        return command.status or code
+
+
+class Command:
+    """Carry out one call of the command.
+
+    Args:
+        function: what to call, as `module:name`.
+        options: how.
+        stack: what closes its files.
+
+    Attributes:
+        status: the exit status, as far as it is known.
+
+    Raises:
+        CommandError: it can't begin.
+    """
+
+    def __init__(self, function: str, options: Options, stack: contextlib.ExitStack) -> None:
+        self._function = function
+        self._options = options
+        self.status = 0
+        self._trouble: str | None = None
+        self._job: Callable[[Any], Awaitable[Any]] = job(function, processes=options.processes)
+        source = sys.stdin.fileno() if options.input is None else _opened_input(options.input, stack)
+        _check_files(options, source)
+        is_file = Lines(source, text=False, replay=False, is_done=lambda _: False, bad=lambda _: None).is_file
+        self._journal = self._opened_journal(source if is_file else None, stack)
+        self._failed_before = 0 if self._journal is None else self._journal.failed
+        self._results = self._opened("--output", options.output, stack)
+        failures = self._opened("--failures", options.failures, stack)
+        results = sys.stdout.fileno() if self._results is None else self._results
+        self._outputs = Outputs(results, failures, self._journal)
+        done = set[int]() if self._journal is None else self._journal.done
+        self._lines = Lines(
+            source, text=options.lines, replay=options.replay, is_done=done.__contains__, bad=self._outputs.fail_line
+        )
+
+    def _opened_journal(self, source: int | None, stack: contextlib.ExitStack) -> Journal | None:
+        options = self._options
+        if options.journal is None:
+            return None
+        about = {
+            "function": self._function,
+            "lines": options.lines,
+            "replay": options.replay,
+            "output": str(options.output and options.output.absolute()),
+            "failures": str(options.failures and options.failures.absolute()),
+        }
+        journal = Journal(options.journal, about, source)
+        stack.callback(journal.close)
+        return journal
+
+    def _opened(self, name: str, path: Path | None, stack: contextlib.ExitStack) -> int | None:
+        if path is None:
+            return None
+        journal = self._journal
+        end = 0 if journal is None else journal.output if name == "--output" else journal.failures
+        file = opened(name, path, journal, end)
+        stack.callback(os.close, file)
+        return file
+
+    # The run ------------------------------------------------------------------------------------------------------------
+
+    async def main(self) -> None:
+        """Run, and leave by the exit status."""
+        options = self._options
+        pool = WorkerPool(
+            max_workers=options.workers,
+            job_timeout=options.timeout,
+            rate=options.rate,
+            shutdown_timeout=options.shutdown_timeout,
+            cancel_grace=min(_GRACE, options.shutdown_timeout),
+            name="map",
+        )
+        progress = Progress(
+            sys.stderr,
+            terminal=sys.stderr.isatty(),
+            quiet=options.quiet,
+            total=options.total,
+            lines=self._lines,
+            outputs=self._outputs,
+            stats=pool.stats,
+        )
+        with _talking(progress, apart=self._results is None):
+            try:
+                async with pool:
+                    await self._through(pool, progress)
+            except* BrokenPipeError:
+                self.status = _PIPE
+            except* OSError as errors:
+                self._trouble = f"can't write: {errors.exceptions[0]}"
+            self.status = self.status or self._ended(pool)
+            self._say_failures(progress)
+            progress.end()
+            if self._trouble is not None:
+                progress.say(f"weirpool map: {self._trouble}")
+        if self.status:
+            raise SystemExit(self.status)
+
+    def _ended(self, pool: WorkerPool) -> int:
+        if (number := listening(asyncio.get_running_loop()).last) and pool.report is not None:
+            return _BY_SIGNAL + number
+        if self._trouble is not None:
+            return STOPPED
+        return SOME_FAILED if self._outputs.failed + self._failed_before else ALL_DONE
+
+    async def _through(self, pool: WorkerPool, progress: Progress) -> None:
+        def stop() -> None:
+            self._lines.stop()
+            progress.note = "stopping"
+            progress.say("weirpool map: no more items are read; what has begun is finished (once more: it is cancelled)")
+
+        async with asyncio.TaskGroup() as group:
+            others = [
+                group.create_task(weirpool.serve(pool, on_stop=stop)),
+                group.create_task(self._outputs.keep_writing()),
+                group.create_task(_keep_showing(progress)),
+            ]
+            try:
+                await self._take_all(pool)
+            finally:
+                for each in others:
+                    each.cancel()
+            await self._outputs.flush()
+
+    def _say_failures(self, progress: Progress) -> None:
+        """Say what has failed first, unless that is written to a file."""
+        if self._options.failures is None:
+            for entry in self._outputs.first_failures:
+                progress.say(f"weirpool map: line {entry['line']}: {entry['error']}: {entry['message']:.200}")
+            if self._outputs.failed > len(self._outputs.first_failures):
+                progress.say("weirpool map: --failures FILE has all of them")
+
+    async def _take_all(self, pool: WorkerPool) -> None:
+        options, outputs = self._options, self._outputs
+        retry = Retry(attempts=1 + options.retries) if options.retries else None
+        results = pool.map(
+            self._job,
+            self._lines.source(),
+            ordered=not options.unordered,
+            on_error="return",
+            name=self._function,
+            retry=retry,
+        )
+        try:
+            async with results:
+                async for result in results:
+                    self._take(result)
+                    if outputs.many:
+                        await outputs.flush()
+                    if options.max_failures is not None and outputs.failed >= options.max_failures and not self._trouble:
+                        self._trouble = f"stopped after {outputs.failed:,} failures (--max-failures)"
+                        self._lines.stop()
+        except PoolClosed:  # by a signal, while an item waited for room, which will be read again
+            pass
+        except PoolOverloaded as error:
+            self._trouble = f"stopped: {error}"
+
+    def _take(self, result: Any) -> None:
+        """Note what has become of one item."""
+        if isinstance(result, Failed):
+            # What was cancelled because the command is to end has not been done.
+            if not isinstance(result.error, JobCancelled) or result.error.reason != "shutdown":
+                self._outputs.fail(result.item, result.error)
+            return
+        line, value = result
+        try:
+            self._outputs.succeed(line.number, value)
+        except (TypeError, ValueError, RecursionError) as error:  # it is nothing that JSON has
+            self._outputs.fail(line, error)
+
+
+async def _keep_showing(progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(progress.interval)
+        progress.show()
+
+
+@contextlib.contextmanager
+def _talking(progress: Progress, *, apart: bool) -> Any:
+    """Have log records shown between the lines of progress, and nothing that the function prints among the results."""
+    root = logging.getLogger()
+    listens = not root.handlers
+    with contextlib.redirect_stdout(sys.stderr) if apart else contextlib.nullcontext():
+        if listens:
+            root.addHandler(progress)
+        try:
+            yield
+        finally:
+            if listens:
+                root.removeHandler(progress)
+
+
+def _opened_input(path: Path, stack: contextlib.ExitStack) -> int:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CommandError(f"--input: {error}") from error
+    stack.callback(os.close, file)
+    return file
+
+
+def _check_files(options: Options, source: int) -> None:
+    """Refuse files that are one and the same."""
+    if options.journal is not None and options.output is None:
+        raise CommandError(
+            "--journal needs --output FILE: a shell's > FILE would empty the file before the command can go on with it"
+        )
+    given = {"--output": options.output, "--failures": options.failures, "--journal": options.journal}
+    status = os.fstat(source)
+    seen: dict[Any, str] = {(status.st_dev, status.st_ino): "the input"}
+    for name, path in given.items():
+        if path is None:
+            continue
+        key: Any = path.resolve()
+        if path.is_file():
+            key = (path.stat().st_dev, path.stat().st_ino)
+        if key in seen:
+            raise CommandError(f"{name}: {path} is {seen[key]}, too")
+        seen[key] = name

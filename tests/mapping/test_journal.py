@@ -1,0 +1,244 @@
+"""The journal of `weirpool map`: whenever the command is ended, the same one goes on, and nothing is lost or there twice."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from weirpool.mapping._errors import CommandError
+from weirpool.mapping._journal import Journal, Ranges
+from weirpool.mapping._outputs import Outputs
+
+if TYPE_CHECKING:
+    from tests.mapping.conftest import Command
+
+pytestmark = pytest.mark.realtime
+
+JOB = ["-i", "in", "-o", "out", "--failures", "failed", "--journal", "journal", "-w", 2]
+
+
+def done(path: Path) -> set[int]:
+    """Return the lines of which a journal says that they are done."""
+    numbers = set()
+    *lines, _torn = path.read_text().split("\n")
+    for line in lines[1:]:
+        for first, last in json.loads(line)["done"]:
+            numbers |= set(range(first, last + 1))
+    return numbers
+
+
+def test_the_same_command_goes_on_where_it_was_ended(command: Command) -> None:
+    command.write("in", *range(100))
+    assert command("work:interrupt_at_3", *JOB) == 130
+    before = command.read("out")
+    assert 3 < len(before) < 50
+    command.write("work.py", "called = []", "async def interrupt_at_3(item):", "    called.append(item)", "    return item")
+    sys.modules.pop("work")
+    assert command("work:interrupt_at_3", *JOB) == 0
+    assert command.read("out") == [str(number) for number in range(100)]
+    assert sys.modules["work"].called == list(range(len(before), 100))
+
+
+def test_when_all_is_done_nothing_is_done_again_and_the_status_is_the_same(command: Command) -> None:
+    command.write("in", *range(10))
+    assert command("work:odd_fails", *JOB) == 1
+    before = command.read("out"), command.read("failed")
+    assert command("work:odd_fails", *JOB) == 1
+    assert (command.read("out"), command.read("failed")) == before
+    assert "0 done in " in command.said
+
+
+def test_a_file_that_has_grown_is_gone_on_with(command: Command) -> None:
+    command.write("in", *range(10))
+    assert command("work:double", *JOB) == 0
+    command.write("in", *range(20))
+    assert command("work:double", *JOB) == 0
+    assert command.read("out") == [str(2 * number) for number in range(20)]
+
+
+def test_what_the_journal_does_not_know_of_is_cut_off_and_a_torn_line_counts_for_nothing(command: Command) -> None:
+    command.write("in", *range(10))
+    assert command("work:double", *JOB) == 0
+    command.write("in", *range(12))
+    for name in ("out", "failed", "journal"):
+        with Path(name).open("a") as file:
+            file.write('{"done":[[11,12]],"fai')
+    assert command("work:double", *JOB) == 0
+    assert command.read("out") == [str(2 * number) for number in range(12)]
+    assert command.read("failed") == []
+
+
+def test_its_size_is_bounded_by_what_one_run_adds(command: Command) -> None:
+    command.write("in", *range(10))
+    for _ in range(5):
+        assert command("work:double", *JOB) == 0
+    assert len(command.read("journal")) == 2
+    assert done(Path("journal")) == set(range(1, 11))
+
+
+def test_items_from_a_pipe_are_gone_on_with_as_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.write("in", *range(100))
+    for status in (130, 0):
+        with subprocess.Popen(["cat", "in"], stdout=subprocess.PIPE) as cat:
+            monkeypatch.setattr(sys, "stdin", cat.stdout)
+            assert command("work:interrupt_at_3", *JOB[2:]) == status
+    assert command.read("out") == [str(number) for number in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("function", "--journal: journal belongs to a call with function 'work:double', and this has 'work:shop'"),
+        ("lines", "--journal: journal belongs to a call with lines False, and this has True"),
+        ("output", "--journal: journal belongs to a call with output '"),
+        ("other input", "--journal: journal belongs to another input, or this one has changed; it may grow, and no more"),
+        ("shorter input", "--journal: journal belongs to another input"),
+        ("short output", "--output: out is shorter than the journal says (2 of 25 bytes)"),
+        ("no journal", "--journal: journal is no journal of this command; it was left as it is"),
+        ("one line", "--journal: journal is no journal of this command; it was left as it is"),
+        ("torn header", "--journal: journal is no journal of this command; it was left as it is"),
+        ("new journal", "--output: out is not empty, and the journal says nothing of it: move one of them away"),
+        ("in use", "--journal: journal is in use by another process"),
+    ],
+)
+def test_a_journal_of_something_else_is_refused_and_nothing_changed(command: Command, change: str, message: str) -> None:
+    command.write("in", *range(10))
+    assert command("work:double", *JOB) == 0
+    arguments = ["work:double", *JOB]
+    match change:
+        case "function":
+            arguments[0] = "work:shop"
+        case "lines":
+            arguments.append("--lines")
+        case "output":
+            arguments[4] = "other"
+        case "other input":
+            command.write("in", *range(1, 20))
+        case "shorter input":
+            command.write("in", *range(9))
+        case "short output":
+            command.write("out", 1)
+        case "no journal":
+            command.write("journal", "dear diary", "today I have")
+        case "one line":
+            command.write("journal", '{"weirpool":"journal"}')
+        case "torn header":
+            Path("journal").write_text("dear di")
+        case "new journal":
+            Path("journal").unlink()
+        case _:
+            lock = os.open("journal", os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    before = {name: command.read(name) for name in ("out", "failed", "in")}
+    assert command(*arguments) == 2
+    assert f"weirpool map: {message}" in command.said
+    assert {name: command.read(name) for name in ("out", "failed", "in")} == before
+    if change == "in use":
+        os.close(lock)
+
+
+def test_who_opens_it_while_another_writes_it_anew_does_not_have_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = here / "journal"
+    lock = fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        path.with_name("new").write_text("")
+        path.with_name("new").replace(path)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(CommandError, match="in use by another process"):
+        Journal(path, {}, None)
+
+
+def test_numbers_are_held_as_ranges() -> None:
+    numbers = list(range(1, 200))
+    random.Random(1).shuffle(numbers)
+    ranges = Ranges()
+    for number in numbers:
+        assert number not in ranges
+        ranges.add(number)
+        ranges.add(number)
+        assert number in ranges
+    assert ranges.pairs() == [[1, 199]]
+    ranges.add(202)
+    ranges.add(203)
+    ranges.add(205)
+    assert ranges.pairs() == [[1, 199], [202, 203], [205, 205]]
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_who_is_cancelled_while_results_are_written_takes_none_of_them_with_him(here: Path, steps: int) -> None:
+    file = os.open("out", os.O_WRONLY | os.O_CREAT)
+    journal = Journal(here / "journal", {}, None)
+    outputs = Outputs(file, None, journal)
+    outputs.succeed(1, "first")
+    writing = asyncio.create_task(outputs.keep_writing())
+    flushing = asyncio.create_task(outputs.flush())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    writing.cancel()
+    flushing.cancel()
+    await asyncio.wait([writing, flushing])
+    outputs.succeed(2, "second")
+    await outputs.flush()
+    assert (here / "out").read_text() == '"first"\n"second"\n'
+    assert done(here / "journal") == {1, 2}
+    os.close(file)
+    journal.close()
+
+
+@pytest.mark.parametrize("order", ["ordered", "unordered"])
+def test_killed_at_ten_moments_and_resumed_no_result_is_missing_and_none_there_twice(here: Path, order: str) -> None:
+    """By SIGKILL, which no process can do anything about; and what the journal says is done is not done again."""
+    items = 3000
+    (here / "in").write_text("".join(f"{number}\n" for number in range(1, items + 1)))
+    moments = random.Random(order)
+    line = [
+        sys.executable,
+        "-m",
+        "weirpool",
+        "map",
+        "work:noted",
+        *JOB[:-1],
+        "20",
+        *(["--unordered"] if order == "unordered" else []),
+    ]
+    journal, called = here / "journal", here / "called"
+    called.touch()
+    killed = 0
+    while True:
+        known = done(journal) if journal.exists() else set()
+        before = len(called.read_text().splitlines())
+        with subprocess.Popen(list(map(str, line)), cwd=here, stderr=subprocess.DEVNULL) as process:
+            if killed < 10:
+                while len(called.read_text().splitlines()) == before:
+                    time.sleep(0.001)
+                time.sleep(moments.uniform(0, 0.15))
+                assert process.poll() is None, "it has come to its end before it was killed ten times"
+                process.kill()
+                killed += 1
+            else:
+                assert process.wait(60) == 1
+        again = {int(number) for number in called.read_text().splitlines()[before:]}
+        assert not again & known
+        if killed == 10 and process.returncode == 1:
+            break
+    results = [int(result) for result in (here / "out").read_text().splitlines()]
+    wanted = [number * number for number in range(1, items + 1) if number % 50]
+    assert (results if order == "ordered" else sorted(results)) == wanted
+    failed = [json.loads(entry)["item"] for entry in (here / "failed").read_text().splitlines()]
+    assert sorted(failed) == list(range(50, items + 1, 50))
+    times = Counter(called.read_text().splitlines())
+    assert set(times) == set(map(str, range(1, items + 1)))

@@ -1,0 +1,141 @@
+"""Functions that `weirpool map` is to call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+number = 3
+
+
+async def double(item: Any) -> Any:
+    await asyncio.sleep(0)
+    return 2 * item
+
+
+async def later_first(item: int) -> int:
+    await asyncio.sleep((10 - item) / 100)
+    return item
+
+
+def plain(item: Any) -> Any:
+    print("this is not a result")
+    return [item]
+
+
+def process_id(item: Any) -> int:
+    return os.getpid()
+
+
+class Shop:
+    async def __call__(self, item: Any) -> Any:
+        return item
+
+    async def fetch(self, item: Any) -> Any:
+        return {"item": item}
+
+
+shop = Shop()
+triple = partial(lambda factor, item: factor * item, 3)
+
+
+async def _times(factor: int, item: int) -> int:
+    return factor * item
+
+
+sixfold = partial(_times, 6)
+
+
+class Trap(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+async def odd_fails(item: int) -> int:
+    if item % 2:
+        raise ValueError(f"{item} is odd")
+    return item
+
+
+async def trap(item: Any) -> Any:
+    raise Trap
+
+
+async def no_json(item: Any) -> Any:
+    return {"set": {1}, "nan": float("nan"), "surrogate": "\ud800", "deep": _deep()}[item]
+
+
+def _deep() -> list[Any]:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+tried: list[int] = []
+
+
+async def second_time(item: int) -> int:
+    tried.append(item)
+    if tried.count(item) < 2:
+        raise ConnectionError
+    return item
+
+
+async def hang(item: Any) -> Any:
+    if item:
+        await asyncio.sleep(1000)
+    return item
+
+
+async def swallow(item: Any) -> Any:
+    while True:
+        try:
+            await asyncio.sleep(0.5)
+            return item
+        except asyncio.CancelledError:
+            pass
+
+
+async def interrupt_at_3(item: int) -> int:
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(0.02)
+    return item
+
+
+async def terminate_at_3(item: int) -> int:
+    if item == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.02)
+    return item
+
+
+async def interrupt_twice_at_3(item: int) -> int:
+    if item == 3:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(1000)
+    return item
+
+
+async def noted(item: int) -> int:
+    """Take a moment, and note that it has been called."""
+    with Path("called").open("a") as called:
+        called.write(f"{item}\n")
+    await asyncio.sleep(random.random() / 100)
+    if item % 50 == 0:
+        raise ValueError("fifty")
+    return item * item
+
+
+def slow(item: Any) -> Any:
+    time.sleep(0.2)
+    return item
