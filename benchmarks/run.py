@@ -27,6 +27,7 @@ QUESTIONS = (
     "budget",
     "flood",
     "map",
+    "map_command",
     "batch",
     "fire_and_forget",
     "real_io",

@@ -326,6 +326,7 @@ SCRIPTS = {
     "budget": ["--rounds=2", "--calls=400"],
     "flood": ["--rounds=2", "--jobs=300"],
     "map": ["--rounds=1", "--items=300", "--endless=2,000", "--peers", "anyio"],
+    "map_command": ["--rounds=1", "--items=300", "--many=2000"],
     "batch": ["--rounds=1", "--items=1000"],
     "fire_and_forget": ["--rounds=2", "--jobs=300"],
     "real_io": ["--rounds=1", "--requests=400"],

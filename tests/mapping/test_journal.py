@@ -18,6 +18,7 @@ import pytest
 
 from weirpool.mapping._errors import CommandError
 from weirpool.mapping._journal import Journal, Ranges
+from weirpool.mapping._lines import Line
 from weirpool.mapping._outputs import Outputs
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ async def test_who_is_cancelled_while_results_are_written_takes_none_of_them_wit
     file = os.open("out", os.O_WRONLY | os.O_CREAT)
     journal = Journal(here / "journal", {}, None)
     outputs = Outputs(file, None, journal)
-    outputs.succeed(1, "first")
+    outputs.succeed(Line(1, None), "first")
     writing = asyncio.create_task(outputs.keep_writing())
     flushing = asyncio.create_task(outputs.flush())
     for _ in range(steps):
@@ -191,7 +192,7 @@ async def test_who_is_cancelled_while_results_are_written_takes_none_of_them_wit
     writing.cancel()
     flushing.cancel()
     await asyncio.wait([writing, flushing])
-    outputs.succeed(2, "second")
+    outputs.succeed(Line(2, None), "second")
     await outputs.flush()
     assert (here / "out").read_text() == '"first"\n"second"\n'
     assert done(here / "journal") == {1, 2}

@@ -71,6 +71,12 @@ def test_the_last_line_may_end_anyhow(command: Command, end: str) -> None:
     assert command.read("out") == ["2", "4"]
 
 
+def test_a_result_may_say_of_which_line_it_is(command: Command) -> None:
+    command.write("in", 1, "", 2)
+    assert command("work:double", "-i", "in", "-o", "out", "--numbered", "--failures", "failed") == 0
+    assert command.read("out") == ['{"line":1,"result":2}', '{"line":3,"result":4}']
+
+
 def test_an_empty_file_has_no_items(command: Command) -> None:
     command.write("in")
     assert command("work:double", "-i", "in", "-o", "out") == 0
@@ -254,6 +260,14 @@ def test_a_result_that_json_has_not_is_a_failure(command: Command, what: str, er
     assert command.read("out") == []
 
 
+@pytest.mark.parametrize(("function", "said"), [("work:leave", "sys.exit('enough')"), ("work:leave_thread", "sys.exit(3)")])
+def test_a_function_that_wants_to_leave_ends_its_item_and_not_the_command(command: Command, function: str, said: str) -> None:
+    command.write("in", 0, 1, 0)
+    assert command(function, "-i", "in", "-o", "out") == 1
+    assert f"line 2: Exited: {said}" in command.said
+    assert command.read("out") == ["null", "null"]
+
+
 def test_an_exception_may_be_a_trap(command: Command) -> None:
     command.write("in", 1)
     assert command("work:trap", "-i", "in", "-o", "out") == 1
@@ -312,6 +326,14 @@ def test_a_signal_reads_no_more_and_finishes_what_has_begun(command: Command, fu
     assert results == [str(number) for number in range(len(results))]
     assert 4 <= len(results) < 20
     assert "no more items are read; what has begun is finished (once more: it is cancelled)" in command.said
+
+
+def test_a_rate_does_not_hold_up_the_end(command: Command) -> None:
+    command.write("in", 3, *range(4, 100))
+    since = time.monotonic()
+    assert command("work:interrupt_at_3", "-i", "in", "-o", "out", "--rate", 0.1) == 130
+    assert time.monotonic() - since < 5
+    assert command.read("out") == ["3"]
 
 
 @pytest.mark.complains

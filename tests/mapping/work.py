@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,16 @@ async def odd_fails(item: int) -> int:
     if item % 2:
         raise ValueError(f"{item} is odd")
     return item
+
+
+async def leave(item: Any) -> Any:
+    if item:
+        sys.exit("enough")
+
+
+def leave_thread(item: Any) -> Any:
+    if item:
+        sys.exit(3)
 
 
 async def trap(item: Any) -> Any:

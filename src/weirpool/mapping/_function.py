@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["find", "job"]
 
 
+class Exited(Exception):
+    """The function has called `sys.exit`, which is to end its item, and not the command."""
+
+    def __init__(self, end: SystemExit) -> None:
+        super().__init__(f"sys.exit({end.code!r})")
+
+
 def find(spec: str, directory: str) -> Callable[[Any], Any]:
     """Return the function that `module:name` names, where modules of a directory can be imported, too.
 
@@ -63,14 +70,20 @@ def job(spec: str, *, processes: bool) -> Callable[[Line], Awaitable[tuple[Line,
             raise CommandError(f"--processes is for plain functions, and {spec!r} is an async one, which needs none")
 
         async def called(line: Line) -> tuple[Line, Any]:
-            return line, await fn(line.item)
+            try:
+                return line, await fn(line.item)
+            except SystemExit as end:
+                raise Exited(end) from None
 
         return called
     if processes:
         return in_process(Call(spec, directory))
 
     def call(line: Line) -> tuple[Line, Any]:
-        return line, fn(line.item)
+        try:
+            return line, fn(line.item)
+        except SystemExit as end:
+            raise Exited(end) from None
 
     return in_thread(call)
 

@@ -38,6 +38,7 @@ class Options:
         output: Write results to this file, and not to standard output.
         lines: Each line of the input is a text, and not JSON.
         unordered: Write results as they are ready, and not in the order of the input.
+        numbered: Write each result as {"line": ..., "result": ...}, with the line of the input that it is of.
         workers: So many items at once.
         timeout: Each item may take so many seconds, all of its attempts together.
         rate: Start so many items in a second, at most; attempts count.
@@ -56,6 +57,7 @@ class Options:
     output: Annotated[Path | None, Parameter(alias="-o")] = None
     lines: Annotated[bool, _FLAG] = False
     unordered: Annotated[bool, _FLAG] = False
+    numbered: Annotated[bool, _FLAG] = False
     workers: Annotated[int, Parameter(alias="-w", validator=_number(1, 1_000_000, "items"))] = 100
     timeout: Annotated[float | None, Parameter(validator=_SECONDS)] = None
     rate: Annotated[float | None, Parameter(validator=_number(1e-6, 1_000_000, "items per second"))] = None

@@ -57,6 +57,7 @@ class Outputs:
         results: where results go.
         failures: where failures go; None: nowhere.
         journal: what is told that they are there, or None.
+        numbered: whether a result says of which line it is.
 
     Attributes:
         succeeded: how many results there were.
@@ -64,7 +65,8 @@ class Outputs:
         first_failures: what is to be said of the first few of these.
     """
 
-    def __init__(self, results: int, failures: int | None, journal: Journal | None) -> None:
+    def __init__(self, results: int, failures: int | None, journal: Journal | None, *, numbered: bool = False) -> None:
+        self._numbered = numbered
         self._files = (results, failures)
         self._journal = journal
         self._texts: tuple[list[str], list[str]] = ([], [])
@@ -79,7 +81,7 @@ class Outputs:
         self.failed = 0
         self.first_failures: list[dict[str, Any]] = []
 
-    def succeed(self, number: int, result: Any) -> None:
+    def succeed(self, line: Line, result: Any) -> None:
         """Add the result of a line.
 
         Raises:
@@ -87,14 +89,16 @@ class Outputs:
             ValueError: neither.
             RecursionError: it is too deep.
         """
+        if self._numbered:
+            result = {"line": _origin(line), "result": result}
         text = json.dumps(result, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         text.encode()  # which a lone surrogate can't be
         self.succeeded += 1
-        self._add(0, number, text)
+        self._add(0, line.number, text)
 
     def fail(self, line: Line, error: BaseException) -> None:
         """Add an item that has failed."""
-        entry = {"line": line.number if line.origin is None else line.origin, "item": line.item, **_about(error)}
+        entry = {"line": _origin(line), "item": line.item, **_about(error)}
         self._fail(line.number, entry)
 
     def fail_line(self, line: BadLine) -> None:
@@ -158,6 +162,10 @@ class Outputs:
                     rest = rest[os.write(file, rest) :]
         if self._journal is not None:
             self._journal.write(entry)
+
+
+def _origin(line: Line) -> int:
+    return line.number if line.origin is None else line.origin
 
 
 def _about(error: BaseException) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class Command:
         self._results = self._opened("--output", options.output, stack)
         failures = self._opened("--failures", options.failures, stack)
         results = sys.stdout.fileno() if self._results is None else self._results
-        self._outputs = Outputs(results, failures, self._journal)
+        self._outputs = Outputs(results, failures, self._journal, numbered=options.numbered)
         done = set[int]() if self._journal is None else self._journal.done
         self._lines = Lines(
             source, text=options.lines, replay=options.replay, is_done=done.__contains__, bad=self._outputs.fail_line
@@ -92,6 +92,7 @@ class Command:
         about = {
             "function": self._function,
             "lines": options.lines,
+            "numbered": options.numbered,
             "replay": options.replay,
             "output": str(options.output and options.output.absolute()),
             "failures": str(options.failures and options.failures.absolute()),
@@ -116,6 +117,8 @@ class Command:
         options = self._options
         pool = WorkerPool(
             max_workers=options.workers,
+            # At a rate, what waits in the queue may wait for long: so that there is no more to finish in the end than has begun.
+            queue_size=2 * options.workers if options.rate is None else 0,
             job_timeout=options.timeout,
             rate=options.rate,
             shutdown_timeout=options.shutdown_timeout,
@@ -215,7 +218,7 @@ class Command:
             return
         line, value = result
         try:
-            self._outputs.succeed(line.number, value)
+            self._outputs.succeed(line, value)
         except (TypeError, ValueError, RecursionError) as error:  # it is nothing that JSON has
             self._outputs.fail(line, error)
 
