@@ -6,12 +6,24 @@ import asyncio
 import contextvars
 import gc
 import weakref
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.support import FOREVER, Clock, Gate, balanced, echo, sleep, turns
-from weirpool import JobCancelled, JobTimeout, PoolClosed, PoolError, PoolOverloaded, PoolState, WorkerPool, in_thread
+from weirpool import (
+    JobCancelled,
+    JobTimeout,
+    PoolClosed,
+    PoolError,
+    PoolOverloaded,
+    PoolState,
+    WorkerPool,
+    deadline_scope,
+    in_thread,
+)
 from weirpool.policies import Retry
 from weirpool.testing import explore
 
@@ -123,6 +135,21 @@ async def test_other_than_one_result_for_each_item_is_an_error_of_the_function(r
             assert str(outcome).endswith(message)
 
 
+async def test_an_exception_in_several_places_does_not_gather_what_was_around_each_caller() -> None:
+    async def fail(items: list[int]) -> list[Exception]:
+        return [error] * len(items)
+
+    error = KeyError()
+    async with WorkerPool() as pool:
+        batch = pool.batch(fail, max_wait=0)
+        await asyncio.gather(*map(batch, range(50)), return_exceptions=True)
+    frames, where = 0, error.__traceback__
+    while where is not None:
+        frames, where = frames + 1, where.tb_next
+    assert frames < 10
+    assert error.__context__ is None
+
+
 async def test_whatever_has_a_length_of_results_will_do() -> None:
     async def give(items: list[int]) -> Any:
         return tuple(items)
@@ -134,6 +161,19 @@ async def test_whatever_has_a_length_of_results_will_do() -> None:
             return items
 
         assert await pool.batch(in_thread(same), max_wait=0)(5) == 5
+
+
+async def test_a_function_may_have_arguments_that_are_fixed() -> None:
+    async def tell(prefix: str, items: list[int], *, suffix: str) -> list[str]:
+        return [f"{prefix}{item}{suffix}" for item in items]
+
+    async with WorkerPool() as pool:
+        assert await pool.batch(partial(tell, "<", suffix=">"), max_wait=0)(7) == "<7>"
+        assert await pool.batch(partial(in_thread(tell_all), "<", suffix=">"), max_wait=0)(7) == "<7>"
+
+
+def tell_all(prefix: str, items: list[int], *, suffix: str) -> list[str]:
+    return [f"{prefix}{item}{suffix}" for item in items]
 
 
 async def test_a_plain_function_is_told_of_as_in_any_job() -> None:
@@ -340,6 +380,39 @@ async def test_a_full_batch_of_one_item_stands_in_line_at_once() -> None:
         gate.open()
 
 
+async def test_however_often_another_takes_that_over_a_batch_waits_for_room_for_submit_timeout_and_no_longer(
+    clock: Clock,
+) -> None:
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=0.5) as pool:
+        await pool.submit(gate)
+        batch = pool.batch(Double(), max_wait=0)
+        clock.start()
+        callers = [asyncio.create_task(batch(number)) for number in range(4)]
+        for caller in callers[:3]:
+            await asyncio.sleep(0.15)
+            caller.cancel()
+        with pytest.raises(PoolOverloaded):
+            await callers[3]
+        assert clock.shows(0.5)
+        gate.open()
+
+
+async def test_a_caller_that_runs_a_batch_for_all_and_is_cancelled_takes_nobody_with_it() -> None:
+    """R7: with overload="caller_runs"."""
+    gate = Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, overload="caller_runs") as pool:
+        await pool.submit(gate)
+        batch = pool.batch(Double(0.1), max_wait=0)
+        callers = [asyncio.create_task(batch(number)) for number in range(3)]
+        await asyncio.sleep(0.05)
+        callers[0].cancel()
+        outcomes = await asyncio.gather(*callers, return_exceptions=True)
+        assert isinstance(outcomes[0], asyncio.CancelledError)
+        assert outcomes[1:] == [2, 4]
+        gate.open()
+
+
 async def test_there_may_be_room_again_before_anybody_stands_in_line() -> None:
     gate = Gate()
     async with WorkerPool(max_workers=1, queue_size=1, submit_timeout=0) as pool:
@@ -370,6 +443,17 @@ async def test_jobs_with_one_place_may_wait_for_a_batch_of_their_own_pool(queue_
     assert sorted(item for items in double.lists for item in items) == list(range(7))
 
 
+async def test_a_job_may_wait_for_several_items_in_tasks_of_its_own() -> None:
+    """R9."""
+    async with WorkerPool(max_workers=1) as pool:
+        batch = pool.batch(Double(), max_wait=0)
+
+        async def job() -> list[int]:
+            return list(await asyncio.gather(batch(1), batch(2)))
+
+        assert await pool.run(job) == [2, 4]
+
+
 async def test_a_job_may_wait_for_a_batch_of_another_pool() -> None:
     async with WorkerPool(max_workers=1) as one, WorkerPool(max_workers=1) as other:
         batch = other.batch(Double(), max_wait=0)
@@ -377,6 +461,70 @@ async def test_a_job_may_wait_for_a_batch_of_another_pool() -> None:
 
 
 # Closing ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("within", ["job", "function"])
+async def test_a_batch_that_would_wait_for_ever_for_its_key_is_refused_to_that_caller_alone(within: str) -> None:
+    """R9: others whose items are in the same list have their results."""
+    double = Double()
+
+    async def nested(items: list[int]) -> list[int]:
+        if 1 in items:
+            with pytest.raises(RuntimeError, match="wait"):
+                await batch(2)
+        return await double(items)
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(double if within == "job" else nested, max_wait=0.1, key="k")
+
+        async def job() -> int:
+            return await batch(1)
+
+        if within == "job":
+            held, other = pool.run(job, key="k"), batch(3)
+            failed, result = await asyncio.wait_for(asyncio.gather(held, other, return_exceptions=True), 5)
+            assert isinstance(failed, RuntimeError)
+            assert result == 6
+            assert double.lists == [[3]]
+        else:
+            assert await asyncio.wait_for(batch(1), 5) == 2
+
+
+async def test_that_it_would_is_noticed_as_well_if_the_batch_was_accepted_before() -> None:
+    """R9."""
+    gate = Gate()
+    async with WorkerPool(max_workers=3) as pool:
+        batch = pool.batch(Double(), max_size=2, max_wait=FOREVER, key="k")
+
+        async def job() -> int:
+            with pytest.raises(RuntimeError, match="wait"):
+                await batch(1)
+            return 1
+
+        held = await pool.submit(gate, key="k")
+        waiting = await pool.submit(job, key="k")
+        other = asyncio.create_task(batch(3))
+        await turns()
+        gate.open()
+        await held
+        await turns()
+        both = asyncio.create_task(batch(4))
+        assert await waiting == 1
+        assert await other == 6
+        assert await both == 8
+
+
+async def test_a_batch_does_not_close_from_its_own_function_which_it_would_wait_for() -> None:
+    """R15."""
+
+    async def close(items: list[int]) -> list[int]:
+        await batch.aclose()
+        return items
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(close, max_wait=0)
+        with pytest.raises(RuntimeError, match=r"^Batch.aclose\(\) was called from one of its own jobs"):
+            await batch(1)
 
 
 async def test_leaving_the_block_submits_what_waits_and_waits_for_all() -> None:
@@ -411,27 +559,45 @@ async def test_when_the_pool_closes_what_was_accepted_ends_and_the_callers_of_ot
         pool.batch(double)
 
 
-async def test_nothing_holds_an_item_or_its_result_when_its_caller_has_it() -> None:
-    """R17."""
+class Thing:
+    """Something of which one can see whether it is held."""
 
-    class Thing:
-        pass
 
-    async def same(items: list[Thing]) -> list[Thing]:
-        return items
+@pytest.mark.parametrize(
+    "fn", [lambda items: items, lambda items: None, lambda items: [], lambda items: [KeyError()], lambda items: 1 / 0]
+)
+async def test_nothing_holds_an_item_or_its_result_when_its_caller_has_it(fn: Any) -> None:
+    """R17: also where the function or the item has failed."""
+
+    async def call(items: list[Thing]) -> Any:
+        return fn(items)
 
     async with WorkerPool() as pool:
-        batch = pool.batch(same, max_wait=0)
+        batch = pool.batch(call, max_wait=0)
         gc.disable()
         try:
             thing = Thing()
             gone = weakref.ref(thing)
-            assert await batch(thing) is thing
+            with suppress(Exception):
+                assert await batch(thing) is thing
             del thing
             await turns(3)
             assert gone() is None
         finally:
             gc.enable()
+
+
+async def test_how_much_time_its_maker_had_is_nothing_to_a_batch() -> None:
+    """R6: it is made once, and used for long."""
+    async with WorkerPool() as pool:
+
+        async def make() -> Any:
+            return pool.batch(Double(), max_wait=0)
+
+        with deadline_scope(asyncio.get_running_loop().time() + 0.1):
+            batches = [await make(), await pool.run(make, timeout=0.1)]
+        await asyncio.sleep(0.2)
+        assert [await batch(1) for batch in batches] == [2, 2]
 
 
 async def test_a_batch_sees_the_context_of_whoever_made_it() -> None:
@@ -489,7 +655,10 @@ async def test_a_batch_belongs_to_its_loop_and_an_open_pool() -> None:
 @pytest.mark.complains
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("queue_size", [0, 2])
-def test_on_every_schedule_each_caller_has_one_outcome_and_each_item_is_in_one_list(inside: bool, queue_size: int) -> None:
+@pytest.mark.parametrize("overload", ["wait", "caller_runs"])
+def test_on_every_schedule_each_caller_has_one_outcome_and_each_item_is_in_one_list(
+    inside: bool, queue_size: int, overload: Any
+) -> None:
     """R1, R7, R9, R17: each task is cancelled before each of its steps."""
 
     async def main() -> None:
@@ -501,7 +670,9 @@ def test_on_every_schedule_each_caller_has_one_outcome_and_each_item_is_in_one_l
             await asyncio.sleep(0)
             return [2 * item for item in items]
 
-        pool = WorkerPool(max_workers=1, queue_size=queue_size, submit_timeout=None, cancel_grace=1, shutdown_timeout=5)
+        pool = WorkerPool(
+            max_workers=1, queue_size=queue_size, overload=overload, submit_timeout=None, cancel_grace=1, shutdown_timeout=5
+        )
         try:
             await pool.__aenter__()
         except RuntimeError:

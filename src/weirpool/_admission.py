@@ -271,7 +271,8 @@ class Admission:
         try:
             await job.wait()
         except BaseException as error:
-            await cancel_and_outlast(job, error)
+            if job.is_left_by_all():  # else it is the job of others, too
+                await cancel_and_outlast(job, error)
             raise
 
     def _accept(self, job: Job) -> None:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from anyio.abc import AsyncResource
 
 from . import _checks
-from ._errors import PoolClosed, PoolError
+from ._circles import refuse_circle
+from ._errors import PoolClosed, PoolError, context_of, set_context, traceback_of
 from ._handle import cancel_and_outlast
 from ._lending import Lent, Waiter, inside
 from ._lifecycle import SUCCEEDED
@@ -29,11 +30,13 @@ from ._waiting import Waiters, release
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
+    from types import TracebackType
 
     from ._admission import Admission
     from ._crew import Crew
     from ._job import Job
+    from ._run import Run
 
 __all__ = ["Batch", "batched"]
 
@@ -41,6 +44,7 @@ I_contra = TypeVar("I_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 _MOST = 1_000_000
+_A_MOMENT = 1e-6  # seconds: for who takes over when it is time, and is to be told that by the same words
 
 
 class Batch(AsyncResource, Generic[I_contra, T_co]):
@@ -73,7 +77,8 @@ class Batch(AsyncResource, Generic[I_contra, T_co]):
             JobCancelled: it was cancelled.
             PoolOverloaded: there was no room for it within `submit_timeout`.
             PoolClosed: the pool is closing or closed, and the batch was not accepted before.
-            RuntimeError: this batch has been closed, or this is called from another thread or event loop.
+            RuntimeError: this batch has been closed, or this is called from another thread or event loop; or by a job for
+                which the batch's would wait, as they have the same key.
         """
         result: T_co = await self._batcher.outcome(self._batcher.join(item))
         return result
@@ -84,7 +89,7 @@ class Batch(AsyncResource, Generic[I_contra, T_co]):
         Cancelling it cancels nothing but the waiting.
 
         Raises:
-            RuntimeError: called from another thread or event loop.
+            RuntimeError: called from one of its own jobs, or from another thread or event loop.
         """
         await self._batcher.close()
 
@@ -98,7 +103,7 @@ Batch.__module__ = "weirpool"
 class Entry:
     """One item, and whoever waits for its result."""
 
-    __slots__ = ("group", "index", "item", "waiter", "woken")
+    __slots__ = ("circle", "group", "index", "item", "run", "waiter", "woken")
 
     def __init__(self, item: Any, group: Group) -> None:
         self.item = item
@@ -107,6 +112,10 @@ class Entry:
         """Where it is in the list."""
         self.woken = False
         self.waiter: Future[None] | None = None
+        self.run: Run | None = None
+        """That of the job whose own task waits."""
+        self.circle: RuntimeError | None = None
+        """Why it must not wait."""
 
     def wake(self) -> None:
         """Have the caller look what has happened."""
@@ -118,7 +127,7 @@ class Entry:
 class Group:
     """The items of one job; to which this is a waiter, and so it hears in time that this ends."""
 
-    __slots__ = ("_on_end", "entries", "error", "job", "leader", "over", "targets", "timer")
+    __slots__ = ("_on_end", "entries", "error", "job", "leader", "origins", "over", "targets", "timer", "until")
 
     def __init__(self, on_end: Callable[[Group], None]) -> None:
         self._on_end = on_end
@@ -126,7 +135,11 @@ class Group:
         """Of the callers that have not gone."""
         self.timer: asyncio.Handle | None = None
         self.leader: Entry | None = None
+        self.until: float | None = None
+        """When whoever leads is out of patience."""
         self.job: Job
+        self.origins: dict[int, TracebackType | None] = {}
+        """Of exceptions in the place of results: the tracebacks that they came with."""
         self.targets: list[Job] = []
         """The job, once it was accepted."""
         self.over = False
@@ -149,8 +162,15 @@ class Group:
             entry.wake()
 
     def accepted(self) -> None:
-        """Note that the job was accepted."""
+        """Note that the job was accepted, and tell those for whom it would wait, as they wait for it."""
         self.targets.append(self.job)
+        for entry in self.entries:
+            if entry.run is not None and not self.over:
+                try:
+                    refuse_circle(entry.run, self.job)
+                except RuntimeError as refusal:
+                    entry.circle = refusal.with_traceback(None)
+                    entry.wake()
 
     @property
     def begun(self) -> bool:
@@ -162,14 +182,20 @@ class Group:
         self.leader = next(iter(self.entries))
         self.leader.wake()
 
-    async def run(self, fn: Any, _args: tuple[Any, ...], _keywords: dict[str, Any]) -> list[Any]:
-        """Call the function with the items whose callers have not gone."""
+    def numbered(self) -> list[Any]:
+        """Return the items whose callers have not gone, and note where each of them is."""
         items: list[Any] = []
         for entry in self.entries:
             entry.index = len(items)
             items.append(entry.item)
+        return items
+
+    async def run(self, fn: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> list[Any]:
+        """Call the function with the items whose callers have not gone."""
+        items = self.numbered()
+        del self  # which leads to what this may fail with, whose traceback has this frame
         number = len(items)  # the list is the function's from now on
-        results = await as_awaitable(fn(items))
+        results = await as_awaitable(fn(*args, items, **keywords))  # args and keywords are those of a partial
         try:
             if isinstance(results, (str, bytes, Mapping, AbstractSet)):
                 raise TypeError  # noqa: TRY301
@@ -189,14 +215,21 @@ class Group:
         if self.error is not None:
             raise self.error.again()
         if self.job.status is not SUCCEEDED:
-            return self.job.result()
+            job = self.job
+            try:
+                return job.result()
+            finally:
+                del job, entry, self  # of what this may raise, whose traceback has this frame
         result = self.job.outcome[entry.index]
-        try:
-            if isinstance(result, Exception):
-                raise result
+        if not isinstance(result, Exception):
             return result
+        context, traceback = context_of(result), self.origins.setdefault(id(result), traceback_of(result))
+        try:
+            raise BaseException.with_traceback(result, traceback)
         finally:
-            del result  # whose traceback has this frame
+            # It may be that of other items, too: none must see where it was raised before. And its traceback has this frame.
+            set_context(result, context)
+            del result, context, traceback, entry, self
 
 
 class Batcher:
@@ -237,6 +270,7 @@ class Batcher:
         self._max_wait = max_wait
         self._patience = patience
         self._context = copy_context()
+        self._context.run(CURRENT.set, None)  # how much time the maker has is not how much its callers have
         self._open: Group | None = None
         self._groups: dict[Group, None] = {}
         """Those that are not over."""
@@ -329,17 +363,24 @@ class Batcher:
             # Nothing leads from here to the job, and from there to other items: a traceback through here holds this frame.
             group.entries.pop(entry, None)
             del entry.group, group
+            entry.run = entry.circle = None
 
     async def _wait(self, entry: Entry) -> None:
         """Wait until an item's caller is woken; a job lends its place meanwhile."""
         if CURRENT.get() is not None and (run := inside(self._loop)) is not None:
-            targets = entry.group.targets if current_task() is run.task else ()
+            targets: Sequence[Job] = ()
+            if current_task() is run.task:
+                targets, entry.run = entry.group.targets, run
+                for job in targets:
+                    refuse_circle(run, job)
             async with Lent(run, self._crew, targets, abort=partial(self._leave, entry)) as wait:
                 assert wait is not None  # as it is not to wait anyway
                 await self._woken(entry, Waiter(wait))
         else:
             await self._woken(entry, Future())
         entry.woken = False
+        if entry.circle is not None and not entry.group.over:
+            raise entry.circle
 
     async def _woken(self, entry: Entry, waiter: Future[None]) -> None:
         if not entry.woken:  # to lend a place starts others
@@ -357,7 +398,11 @@ class Batcher:
         job.ticket.sharers = 2  # so that it is not cancelled if this caller is, in the moment in which it is accepted
         try:
             if not self._admission.admit(job):
-                await self._admission.wait(job, self._patience)
+                patience, now = self._patience, self._loop.time()
+                if patience:
+                    group.until = group.until or now + patience
+                    patience = max(_A_MOMENT, group.until - now)
+                await self._admission.wait(job, patience)
         except PoolError as error:
             job.remove_waiter(group)
             self._fail(group, error)
@@ -391,6 +436,9 @@ class Batcher:
     async def close(self) -> None:
         """Take no more items, submit those that wait, and wait until all have ended."""
         _checks.on_loop("Batch.aclose()", self._loop)
+        run = inside(self._loop)
+        if run is not None and any(group.begun and group.job is run.job for group in self._groups):
+            raise RuntimeError("Batch.aclose() was called from one of its own jobs, which it would wait for")
         self._closed = True
         if self._open is not None:
             self._submit(self._open)

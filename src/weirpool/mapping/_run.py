@@ -117,7 +117,7 @@ class Command:
         options = self._options
         pool = WorkerPool(
             max_workers=options.workers,
-            # At a rate, what waits in the queue may wait for long: so that there is no more to finish in the end than has begun.
+            # At a rate what waits in the queue may wait for long, and would hold up the end: then nothing does.
             queue_size=2 * options.workers if options.rate is None else 0,
             job_timeout=options.timeout,
             rate=options.rate,
