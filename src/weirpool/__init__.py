@@ -32,7 +32,8 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _crossing  _job_future          submissions from other threads, and what those hold
     _executor  _from_thread         the pool as an Executor of concurrent.futures, and as other threads see it
     _completed  _job_group          jobs in the order in which they end; jobs that belong together
-    _results  _batch                the stream of all jobs that end; items of many callers for one job
+    _results                        the stream of all jobs that end
+    _batch_items  _batch            items of many callers for one job
     _progress  _flow  _map          how far a map has come; the flow of its items; what `map` returns
     _pool                           WorkerPool
     events  telemetry               public: event records and Observer; OpenTelemetry, and how late the loop is
