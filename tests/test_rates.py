@@ -526,7 +526,7 @@ def test_a_limiter_of_a_loop_that_is_closed_may_be_used_and_aiolimiter_warns_of_
 
     async def main() -> int:
         pool = WorkerPool(rate=limiter)
-        with pytest.warns(RuntimeWarning, match="re-used across loops"):
+        with pytest.warns(RuntimeWarning, match="across loops"):
             await pool.__aenter__()
         try:
             return await pool.run(echo, 1)
