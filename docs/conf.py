@@ -47,10 +47,20 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # attributes as a list of fields: they are documented with their class
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # they are in the signature
 default_role = "name"
 
-# Names in signatures that lead nowhere, as they are other libraries': their inventories would have to come from the network.
-nitpick_ignore_regex = []
+# Names in signatures that lead nowhere: those of other libraries, whose inventories would have to come from the network, as
+# they are written where they are imported for type checkers only; type variables; names for types, which the text explains.
+nitpick_ignore_regex = [
+    ("py:.*", r"(asyncio|collections\.abc|contextlib|weakref)\..*"),
+    ("py:class", r"AbstractAsyncContextManager|Context|MeterProvider|TracerProvider|AsyncLimiter|AsyncRetrying|pytest\..*"),
+    ("py:class", r"(aiohttp|litestar|fastapi|starlette)\..*|web\.\w+|FastAPI|Starlette|Quart|AppConfig|HTTPConnection"),
+    ("py:class", r"(Json|JSON|Http)?Response|HttpRequest"),
+    ("py:class", r"(weirpool\..*\.)?(E|I|I_co|P|R|T|T_co|Ts)"),
+    ("py:class", r"weirpool\.integrations\.fastapi\._pools"),  # a part of what the alias is one of
+    ("py:class", r"App|Key|Main|Progress|SubmitOptions|TraceMode|Unread|Until|NumberingLoop|Future"),
+]
 
 html_theme = "furo"
 html_title = "weirpool"

@@ -16,8 +16,8 @@ __all__ = ["timeline"]
 LEFT, SECOND, TOP, ROW, BAR = 92, 44, 78, 36, 16
 END = 12.6  # of the axis, in seconds
 ABOUT = (
-    "A pool with three places is closed while six jobs run or wait. What was accepted runs on until only cancel_grace is left. "
-    "Then the queue is cancelled, and what runs; a job that ignores that is abandoned, and aclose() returns in time."
+    "A pool with three places is closed while six jobs run or wait. What was accepted runs on until only cancel_grace is "
+    "left. Then the queue is cancelled, and what runs; a job that ignores that is abandoned, and aclose() returns in time."
 )
 
 

@@ -1,44 +1,23 @@
 """The site is built from the pages under docs without a warning, has all of them in its navigation, and no dead link.
 
-What a browser makes of it: tests/site.
+What a browser makes of it is in test_browser.py.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGES = sorted(page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md"))
+from tests.docs_site.support import PAGES, missing, sphinx
 
-pytestmark = [
-    pytest.mark.realtime,
-    pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in ("sphinx", "furo", "myst_parser")),
-        reason="missing: pip install 'weirpool[docs]'",
-    ),
-]
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
 
-
-def sphinx(pages: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    """Build a site as docs/contributing.md says, with our settings."""
-    command = [sys.executable, "-m", "sphinx", "-W", "-n", "--keep-going", "-q", "-c", str(DOCS), str(pages), str(out)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the site, which has to go without a warning."""
-    out = tmp_path_factory.mktemp("site")
-    built = sphinx(DOCS, out)
-    assert (built.returncode, built.stderr) == (0, "")
-    return out
+pytestmark = [pytest.mark.realtime, pytest.mark.timeout(300), pytest.mark.skipif(bool(missing), reason=missing)]
 
 
 def links(page: Path) -> list[str]:
@@ -46,7 +25,6 @@ def links(page: Path) -> list[str]:
     return re.findall(r'\b(?:href|src)="([^"]+)"', page.read_text())
 
 
-@pytest.mark.timeout(300)
 def test_every_page_is_in_the_navigation(site: Path) -> None:
     sidebar = re.search(r'<div class="sidebar-tree">(.*?)</div>', (site / "index.html").read_text(), re.DOTALL)
     assert sidebar is not None
@@ -54,7 +32,6 @@ def test_every_page_is_in_the_navigation(site: Path) -> None:
     assert there | {"index"} == set(PAGES)
 
 
-@pytest.mark.timeout(300)
 def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
     seen: dict[Path, set[str]] = {}
     checked = 0
@@ -73,7 +50,6 @@ def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
     assert checked > 1000
 
 
-@pytest.mark.timeout(300)
 def test_a_page_asks_nothing_of_other_servers(site: Path) -> None:
     for page in PAGES:
         text = (site / f"{page}.html").read_text()
@@ -82,7 +58,6 @@ def test_a_page_asks_nothing_of_other_servers(site: Path) -> None:
         assert not [address for address in loaded if urlsplit(address).netloc]
 
 
-@pytest.mark.timeout(300)
 def test_links_out_of_docs_show_the_source(site: Path) -> None:
     assert "source/src/weirpool/_crew.py.html" in links(site / "contributing.html")
     text = (site / "source/src/weirpool/_crew.py.html").read_text()
@@ -101,7 +76,6 @@ def small(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
     return sphinx(pages, folder / "out")
 
 
-@pytest.mark.timeout(120)
 def test_a_broken_link_fails_the_build(tmp_path: Path) -> None:
     broken = {
         "[1](gone.md)": "target not found: 'gone.md'",
@@ -118,12 +92,10 @@ def test_a_broken_link_fails_the_build(tmp_path: Path) -> None:
     assert built.stderr.count(" WARNING: ") == len(broken)
 
 
-@pytest.mark.timeout(120)
 def test_a_good_link_does_not(tmp_path: Path) -> None:
     assert small(tmp_path, "[one](other.md)", "[two](other.md#a-part)").stderr == ""
 
 
-@pytest.mark.timeout(120)
 def test_a_page_in_no_section_fails_the_build(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs/lost.md").write_text("# A lost page\n")
