@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parent.parent
 ROOT = DOCS.parent
-PAGES = {"README.md": "index", "CHANGELOG.md": "changelog"}  # files that the site has as pages
+PAGES = {"CHANGELOG.md": "changelog"}  # files that the site has as pages
 PREFIX = "source/"
 
 
