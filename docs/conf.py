@@ -49,6 +49,7 @@ napoleon_use_ivar = True  # attributes as a list of fields: they are documented 
 napoleon_use_rtype = False
 napoleon_attr_annotations = False  # they are in the signature
 default_role = "name"
+pygments_dark_style = "github-dark"
 
 # Names in signatures that lead nowhere: those of other libraries, whose inventories would have to come from the network, as
 # they are written where they are imported for type checkers only; type variables; names for types, which the text explains.
@@ -65,6 +66,7 @@ nitpick_ignore_regex = [
 html_theme = "furo"
 html_title = "weirpool"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False

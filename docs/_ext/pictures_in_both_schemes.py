@@ -31,9 +31,11 @@ def visit(self: HTML5Translator, node: nodes.image) -> None:
     if kept is None or not adapts(Path(builder.srcdir, node["uri"])):
         HTML5Translator.visit_image(self, node)
         return
+    self.body.append('<span class="picture">')
     for scheme, name in (("light", kept), ("dark", dark_name(kept))):
         source = f"{builder.imgpath}/{name}"
         self.body.append(self.emptytag(node, "img", src=source, alt=node.get("alt", ""), CLASS=f"only-{scheme}"))
+    self.body.append("</span>")
 
 
 def dark_name(name: str) -> str:
