@@ -49,9 +49,13 @@ SHOWN = (
 OVERFLOWING = """() => {
     const wide = document.documentElement.scrollWidth - window.innerWidth;
     if (wide <= 0) return [];
-    const inside = e => { for (let p = e.parentElement; p && p !== document.body; p = p.parentElement)
-        if (["auto", "scroll", "hidden"].includes(getComputedStyle(p).overflowX)) return true; return false; };
-    return [...document.querySelectorAll("article *")].filter(e => e.getBoundingClientRect().right > window.innerWidth + 1 && !inside(e))
+    const inside = e => {
+        for (let p = e.parentElement; p && p !== document.body; p = p.parentElement)
+            if (["auto", "scroll", "hidden"].includes(getComputedStyle(p).overflowX)) return true;
+        return false;
+    };
+    return [...document.querySelectorAll("article *")]
+        .filter(e => e.getBoundingClientRect().right > window.innerWidth + 1 && !inside(e))
         .slice(0, 3).map(e => e.outerHTML.slice(0, 120)).concat(wide + " px");
 }"""
 BROKEN = "() => [...document.images].filter(i => i.offsetParent && !(i.complete && i.naturalWidth)).map(i => i.src)"
@@ -84,7 +88,7 @@ class Browser:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", lambda said: self.complaints.append(said.text) if said.type in {"error", "warning"} else None)
         page.on("response", lambda got: self.complaints.append(f"{got.status} {got.url}") if got.status >= 400 else None)
-        page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
+        page.on("requestfailed", self.failed)
         page.on(
             "request", lambda asked: None if asked.url.startswith(self._url) else self.complaints.append(f"away: {asked.url}")
         )
@@ -92,6 +96,11 @@ class Browser:
             yield page
         finally:
             context.close()
+
+    def failed(self, request: Any) -> None:
+        """Note a request that came to nothing, unless that was because the page had been left meanwhile."""
+        if request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"failed: {request.url}: {request.failure}")
 
 
 @pytest.fixture(scope="module")
@@ -191,9 +200,20 @@ def test_pictures_follow_the_button_for_light_and_dark_whatever_the_system_says(
 def test_a_link_out_of_docs_leads_to_the_line(browser: Browser) -> None:
     with browser.window(1280, "light") as page:
         open_page(page, "reference/pool")
-        signature = page.locator("dt[id='weirpool.WorkerPool.submit']")
-        signature.hover()  # which is when the theme shows the link
-        signature.locator("a", has_text="[source]").click()
+        page.locator("dt[id='weirpool.WorkerPool.submit'] .viewcode-link").click()
         page.wait_for_url("**/source/src/weirpool/_pool.py.html#L-*")
-        line = page.url.partition("#")[2]
-        assert page.locator(f"[id='{line}'], [name='{line}']").first.bounding_box()["y"] < 900
+        page.wait_for_function(  # it scrolls there smoothly
+            "id => { const y = document.getElementById(id).getBoundingClientRect().y; return 0 <= y && y < 450; }",
+            arg=page.url.partition("#")[2],
+        )
+
+
+def test_what_does_not_fit_or_is_not_there_would_be_found(browser: Browser) -> None:
+    with browser.window(390, "light") as page:
+        open_page(page, "index")
+        assert page.evaluate(OVERFLOWING) == page.evaluate(BROKEN) == []
+        page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<p style=\"width: 800px\">wide</p>')")
+        page.evaluate("document.querySelector('article').insertAdjacentHTML('afterbegin', '<img src=\"data:image/png,none\">')")
+        page.wait_for_function("() => [...document.images].every(image => image.complete)")
+        assert "wide" in page.evaluate(OVERFLOWING)[0]
+        assert page.evaluate(BROKEN) in ([], ["data:image/png,none"])
