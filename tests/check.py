@@ -33,6 +33,7 @@ LONG = [
     "mapping",
     "docs_site",
     "test_soak.py",
+    "test_tutorial.py",
     "test_benchmarks.py",
     "test_mutation.py",
 ]
@@ -46,11 +47,10 @@ def run(commands: list[str]) -> list[str]:
     for command in commands:
         since = time.monotonic()
         environment = {**os.environ, "PATH": path}
-        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        ran = subprocess.run(command.split(), cwd=ROOT, env=environment, check=False, text=True, **both)
+        ran = subprocess.run(command.split(), cwd=ROOT, env=environment, check=False, text=True, capture_output=True)
         print(f"{'ok' if ran.returncode == 0 else 'FAILED':6} {time.monotonic() - since:5.1f} s  {command}", flush=True)
         if ran.returncode:
-            print(ran.stdout)
+            print(ran.stdout + ran.stderr)
             failed.append(command)
     return failed
 

@@ -1,4 +1,4 @@
-"""The pages under docs: their diagrams are those of the tables, their code runs, their links lead somewhere."""
+"""The pages under docs: their code runs, their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-
-from weirpool._lifecycle import JOB_MOVES, POOL_MOVES, JobState, PoolState
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-State = TypeVar("State", JobState, PoolState)
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -32,22 +24,6 @@ EXTRAS = {
     "tenacity": "retry",
     "tqdm": "tqdm",
 }
-
-
-def diagram(first: State, moves: Mapping[State, frozenset[State]]) -> str:
-    """Draw a table of moves as a Mermaid state diagram."""
-    lines: list[str] = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.value}"]
-    for state in type(first):
-        lines += [f"    {state.value} --> {after.value}" for after in type(first) if after in moves[state]]
-        if not moves[state]:
-            lines.append(f"    {state.value} --> [*]")
-    return "\n".join([*lines, "```"])
-
-
-def test_the_diagrams_are_those_of_the_tables() -> None:
-    page = (DOCS / "design.md").read_text()
-    assert diagram(JobState.QUEUED, JOB_MOVES) in page
-    assert diagram(PoolState.NEW, POOL_MOVES) in page
 
 
 def test_what_the_guide_to_the_source_names_is_there() -> None:

@@ -81,7 +81,8 @@ class SubmitRefused:
 
     Attributes:
         pool: the pool's name.
-        reason: "full", "timeout", "closed" or "cancelled" (the submitter was, while it waited for room).
+        reason: "full", "timeout", "closed", "cancelled" (the submitter was, while it waited for room), "early", "strays" or
+            "nesting".
     """
 
     pool: str

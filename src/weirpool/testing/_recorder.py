@@ -64,7 +64,7 @@ class Recorder(Observer):
         assert recorder.of(JobEnded, state=JobState.FAILED) == ()
 
     When it is full it forgets the oldest. The event of a job that has failed holds the exception, and so what the job's frames
-    hold, until it is forgotten or `clear`ed.
+    hold, until it is forgotten, or `clear` is called.
 
     Args:
         limit: how many events are remembered, at most.
