@@ -6,7 +6,6 @@ name in a signature that nobody knows. The pages are read in the repository, too
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 
@@ -30,8 +29,6 @@ extensions = [
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_ext", "_static"]
 nitpicky = True
-# A pattern in a table of contents may match nothing yet; that each page is in one, Sphinx sees to. It has no setting for that.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda record: "toctree glob pattern" not in str(record.msg))
 
 myst_heading_anchors = 4  # those that the repository's viewer makes
 myst_enable_extensions = ["attrs_inline", "colon_fence"]

@@ -165,7 +165,7 @@ def test_the_navigation_and_the_search_are_there_on_a_desktop(browser: Browser) 
         open_page(page, "index")
         sidebar = page.locator(".sidebar-tree")
         assert sidebar.is_visible()
-        for section in ("Guides", "Reference", "Design", "About"):
+        for section in ("Tutorial", "How-to", "Guides", "Reference", "Design", "About"):
             assert sidebar.get_by_text(section, exact=True).is_visible()
         page.get_by_placeholder("Search").fill("submit_nowait")
         page.get_by_placeholder("Search").press("Enter")
@@ -211,8 +211,12 @@ def test_what_does_not_fit_or_is_not_there_would_be_found(browser: Browser) -> N
     with browser.window(390, "light") as page:
         open_page(page, "index")
         assert page.evaluate(OVERFLOWING) == page.evaluate(BROKEN) == []
-        page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<p style=\"width: 800px\">wide</p>')")
-        page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<img width=9 src=\"data:image/png,none\">')")
+        page.evaluate(
+            "document.querySelector('article').insertAdjacentHTML('beforeend', '<p style=\"width: 800px\">wide</p>')"
+        )
+        page.evaluate(
+            "document.querySelector('article').insertAdjacentHTML('beforeend', '<img width=9 src=\"data:image/png,none\">')"
+        )
         page.wait_for_function("() => [...document.images].every(image => image.complete)")
         assert page.evaluate(OVERFLOWING) == ['<p style="width: 800px">wide</p>']
         assert page.evaluate(BROKEN) == ["data:image/png,none"]
