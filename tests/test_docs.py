@@ -79,7 +79,8 @@ async def main():
 
 
 asyncio.run(main())
-for name, error in {"weirpool.standalone": AttributeError, "weirpool.top.watch": ImportError}.items():
+lacking = {"weirpool.standalone": AttributeError, "weirpool.mapping._journal": ImportError, "weirpool.top.watch": ImportError}
+for name, error in lacking.items():
     try:
         importlib.import_module(name)
     except error:
