@@ -11,6 +11,7 @@ import html
 import importlib
 import inspect
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,24 @@ def highlighted(name: str) -> str:
     return str(pygments.highlight(text, lexer, HtmlFormatter(linenos="inline", lineanchors="L", anchorlinenos=True)))
 
 
+def place_of(thing: Any, module: str) -> tuple[Path, int] | None:
+    """Return the file and the line of a function or a class, or None.
+
+    Of a class, `inspect` knows only the module, which weirpool's say is the public one: that it is in a file below.
+    """
+    if not inspect.isclass(thing):
+        code = getattr(thing, "__code__", None)
+        return (Path(code.co_filename).resolve(), code.co_firstlineno) if code else None
+    start = re.compile(rf"^class {thing.__name__}\b", re.MULTILINE)
+    around = Path(str(importlib.import_module(module).__file__)).resolve()
+    files = [around] if around.name != "__init__.py" else sorted(around.parent.rglob("*.py"), key=lambda path: len(path.parts))
+    for file in files:
+        text = file.read_text()
+        if found := start.search(text):
+            return file, text.count("\n", 0, found.start()) + 1
+    return None
+
+
 def link_code(app: Sphinx) -> None:
     """Tell sphinx.ext.linkcode where the source of a documented thing is: in the same pages."""
 
@@ -132,15 +151,12 @@ def link_code(app: Sphinx) -> None:
         thing: Any = importlib.import_module(info["module"])
         for part in info["fullname"].split("."):
             thing = inspect.getattr_static(thing, part, None) if inspect.isclass(thing) else getattr(thing, part, None)
-        thing = inspect.unwrap(getattr(thing, "fget", None) or getattr(thing, "__func__", None) or thing)
-        try:
-            path = Path(inspect.getfile(thing)).resolve()
-            line = inspect.getsourcelines(thing)[1]
-        except (TypeError, OSError):
+        place = place_of(
+            inspect.unwrap(getattr(thing, "fget", None) or getattr(thing, "__func__", None) or thing), info["module"]
+        )
+        if place is None or not place[0].is_relative_to(ROOT / "src"):
             return None
-        if not path.is_relative_to(ROOT / "src"):
-            return None
-        name = path.relative_to(ROOT).as_posix()
+        name, line = place[0].relative_to(ROOT).as_posix(), place[1]
         here = app.env.docname
         wanted(app.env).setdefault(here, set()).add(name)
         return f"{app.builder.get_relative_uri(here, PREFIX + name)}#L-{line}"

@@ -74,4 +74,13 @@ def test_every_public_name_has_a_place_on_the_site_and_a_link_to_its_source(site
     anchors = set(re.findall(r'<dt [^>]*id="([^"]+)"', pages))
     assert not set(documented()) - anchors
     assert {"weirpool.WorkerPool.submit", "weirpool.JobHandle.cancel", "weirpool.testing.Recorder.wait_for"} <= anchors
-    assert re.search(r'href="\.\./source/src/weirpool/_pool\.py\.html#L-\d+"', pages)
+    for name, file, start in (
+        ("WorkerPool", "_pool", "class WorkerPool("),
+        ("WorkerPool.submit", "_pool", "async def submit("),
+        ("ShutdownReport", "_snapshot", "class ShutdownReport"),
+        ("policies.Adaptive", "policies/adaptive", "class Adaptive"),
+    ):
+        place = re.search(rf'<dt [^>]*id="weirpool\.{name}".*?/{file}\.py\.html#L-(\d+)', pages, re.DOTALL)
+        assert place is not None, name
+        line = (SOURCE / f"{file}.py").read_text().splitlines()[int(place[1]) - 1]
+        assert start in line, name
