@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -12,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -133,7 +134,7 @@ def test_a_journal_of_something_else_is_refused_and_nothing_changed(command: Com
         case "no journal":
             command.write("journal", "dear diary", "today I have")
         case "one line":
-            command.write("journal", '{"weirpool":"journal"}')
+            command.write("journal", command.read("journal")[0])
         case "torn header":
             Path("journal").write_text("dear di")
         case "new journal":
@@ -142,8 +143,9 @@ def test_a_journal_of_something_else_is_refused_and_nothing_changed(command: Com
             lock = os.open("journal", os.O_RDONLY)
             fcntl.flock(lock, fcntl.LOCK_EX)
     before = {name: command.read(name) for name in ("out", "failed", "in")}
-    assert command(*arguments) == 2
-    assert f"weirpool map: {message}" in command.said
+    for _ in range(2):
+        assert command(*arguments) == 2
+        assert f"weirpool map: {message}" in command.said
     assert {name: command.read(name) for name in ("out", "failed", "in")} == before
     if change == "in use":
         os.close(lock)
@@ -161,6 +163,47 @@ def test_who_opens_it_while_another_writes_it_anew_does_not_have_it(here: Path, 
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(CommandError, match="in use by another process"):
         Journal(path, {}, None)
+
+
+def test_a_file_that_has_grown_in_the_midst_of_a_line_is_refused(command: Command) -> None:
+    Path("in").write_text("1\n2")
+    assert command("work:double", *JOB) == 0
+    Path("in").write_text("1\n23\n4\n")
+    assert command("work:double", *JOB) == 2
+    assert "--journal: the input has grown in the midst of a line" in command.said
+
+
+def test_lines_without_an_item_are_done_as_well(command: Command) -> None:
+    command.write("in", *["", 1, "  ", "no json"] * 50)
+    assert command("work:double", *JOB) == 1
+    assert command("work:double", *JOB) == 1
+    assert len(command.read("journal")) == 2
+    assert json.loads(command.read("journal")[1])["done"] == [[1, 200]]
+
+
+@pytest.mark.parametrize("room", [0, 10])
+def test_a_disk_without_room_for_it_leaves_the_journal_as_it_is(
+    command: Command, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    command.write("in", *range(10))
+    assert command("work:double", *JOB) == 0
+    before = command.read("journal")
+    write, left = os.write, room
+
+    def nearly_full(file: int, data: Any) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(file, bytes(data)[:left])
+        left -= written
+        return written
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", nearly_full)
+        assert command("work:double", *JOB) == 2
+    assert "--journal: [Errno 28] No space left on device" in command.said
+    assert command.read("journal") == before
+    assert not Path("journal.new").exists()
 
 
 def test_numbers_are_held_as_ranges() -> None:
@@ -183,6 +226,7 @@ def test_numbers_are_held_as_ranges() -> None:
 async def test_who_is_cancelled_while_results_are_written_takes_none_of_them_with_him(here: Path, steps: int) -> None:
     file = os.open("out", os.O_WRONLY | os.O_CREAT)
     journal = Journal(here / "journal", {}, None)
+    journal.begin()
     outputs = Outputs(file, None, journal)
     outputs.succeed(Line(1, None), "first")
     writing = asyncio.create_task(outputs.keep_writing())

@@ -10,14 +10,16 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from weirpool.cli import main
-from weirpool.mapping import _lines, _outputs
+from weirpool.mapping import _lines, _outputs, _run
 from weirpool.mapping._lines import Line, Lines
+from weirpool.mapping._outputs import Outputs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +87,7 @@ def test_an_empty_file_has_no_items(command: Command) -> None:
 
 async def test_lines_of_a_pipe_come_as_they_are_written_and_the_loop_is_not_held_up() -> None:
     ours, theirs = os.pipe()
-    lines = Lines(ours, text=False, replay=False, is_done=lambda _: False, bad=lambda _: None)
+    lines = Lines(ours, text=False, replay=False, is_done=lambda _: False, blank=lambda _: None)
     source: Any = lines.source()
     for number in range(3):
         asking = asyncio.ensure_future(anext(source))
@@ -109,7 +111,7 @@ async def test_lines_of_a_pipe_come_as_they_are_written_and_the_loop_is_not_held
 
 async def test_the_last_line_of_a_pipe_may_have_no_end() -> None:
     ours, theirs = os.pipe()
-    lines = Lines(ours, text=True, replay=False, is_done=lambda _: False, bad=lambda _: None)
+    lines = Lines(ours, text=True, replay=False, is_done=lambda _: False, blank=lambda _: None)
     os.write(theirs, b"first\nlast")
     os.close(theirs)
     source: Any = lines.source()
@@ -149,8 +151,8 @@ def test_items_come_from_standard_input_and_results_go_to_standard_output(here: 
      ("work:sixfold", "12"), ("math:sqrt", "1.4142135623730951")],
 )  # fmt: skip
 def test_async_functions_and_plain_ones_and_whatever_else_can_be_called(command: Command, function: str, result: str) -> None:
-    command.write("in", 2)
-    assert command(function, "-i", "in", "-o", "out") == 0
+    command.write("in", 2, "no json")
+    assert command(function, "-i", "in", "-o", "out") == 1
     assert command.read("out") == [result]
 
 
@@ -166,6 +168,8 @@ def test_the_call_that_is_made_in_a_process(here: Path) -> None:
 
     line = _lines.Line(1, 5)
     assert Call("work:plain", str(here))(line) == (line, [5])
+    bad = _lines.BadLine(2, "", "")
+    assert Call("work:plain", str(here))(bad) == (bad, None)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +180,7 @@ def test_the_call_that_is_made_in_a_process(here: Path) -> None:
         ("work:a-b", "FUNCTION must be module:name"),
         ("nowhere:double", "FUNCTION: can't import 'nowhere': ModuleNotFoundError: No module named 'nowhere'"),
         ("broken:double", "FUNCTION: can't import 'broken': ZeroDivisionError: division by zero"),
+        ("leaving:double", "FUNCTION: can't import 'leaving': SystemExit: 0"),
         ("work:nothing", "FUNCTION: 'work:nothing': there is no 'nothing' in <module 'work'"),
         ("work:shop.nothing", "FUNCTION: 'work:shop.nothing': there is no 'nothing' in <work.Shop"),
         ("work:number", "FUNCTION must name a function, and 'work:number' is 3"),
@@ -183,6 +188,7 @@ def test_the_call_that_is_made_in_a_process(here: Path) -> None:
 )
 def test_what_is_no_function_is_refused(command: Command, function: str, message: str) -> None:
     command.write("broken.py", "1 / 0")
+    command.write("leaving.py", "import sys", "sys.exit(0)")
     command.write("out", "precious")
     assert command(function, "-i", "out", "-o", "other") == 2
     assert f"weirpool map: {message}" in command.said
@@ -190,7 +196,7 @@ def test_what_is_no_function_is_refused(command: Command, function: str, message
 
 
 def test_an_async_function_needs_no_processes(command: Command) -> None:
-    assert command("work:double", "--processes") == 2
+    assert command("work:double", "-i", "work.py", "--processes") == 2
     assert "--processes is for plain functions, and 'work:double' is an async one" in command.said
 
 
@@ -210,6 +216,9 @@ def test_items_that_fail_are_written_to_a_file_of_their_own_and_can_be_done_agai
 
     assert command("work:odd_fails", "-i", "failed", "--replay", "-o", "again", "--failures", "failed again") == 1
     assert [json.loads(line)["line"] for line in command.read("failed again")] == [2, 4, 6]
+    command.write("none", '{"item": NaN}', "[]", '{"line": 1}')
+    assert command("work:double", "-i", "none", "--replay", "-o", "again") == 1
+    assert command.said.count("BadLine: ValueError: ") == 3
     assert command("work:double", "-i", "failed", "--replay", "-o", "again") == 0
     assert command.read("again") == ["22", "26", "30"]
 
@@ -231,7 +240,7 @@ def test_few_of_them_are_all(command: Command) -> None:
 def test_a_line_that_is_none_is_a_failure_with_its_number(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_lines, "MOST", 1000)
     long = b"[" + b"1," * 100_000 + b"1]"
-    (command.directory / "in").write_bytes(b"1\n{no json\n\xff\xfe\n" + long + b"\n" + b"[" * 999 + b"\n2\n")
+    (command.directory / "in").write_bytes(b"1\n{no json\n\xff\xfe\nNaN\n" + long + b"\n" + b"[" * 999 + b"\n2\n")
     assert command("work:double", "-i", "in", "-o", "out", "--failures", "failed") == 1
     assert command.read("out") == ["2", "4"]
     entries = [json.loads(line) for line in command.read("failed")]
@@ -240,11 +249,13 @@ def test_a_line_that_is_none_is_a_failure_with_its_number(command: Command, monk
         (3, "BadLine"),
         (4, "BadLine"),
         (5, "BadLine"),
+        (6, "BadLine"),
     ]
     assert entries[0]["text"] == "{no json"
     assert entries[0]["message"].startswith("JSONDecodeError: ")
     assert entries[1]["message"].startswith("UnicodeDecodeError: ")
-    assert entries[2]["message"] == "ValueError: a line of more than 1,000 bytes"
+    assert entries[2]["message"] == "ValueError: NaN is no JSON"
+    assert entries[3]["message"] == "ValueError: a line of more than 1,000 bytes"
     assert command("work:double", "-i", "failed", "--replay", "-o", "again") == 1
     assert 'no failure as --failures writes it, an object with "item"' in command.said
 
@@ -258,6 +269,73 @@ def test_a_result_that_json_has_not_is_a_failure(command: Command, what: str, er
     assert command("work:no_json", "-i", "in", "-o", "out", "--failures", "failed") == 1
     assert [json.loads(line)["error"] for line in command.read("failed")] == [error]
     assert command.read("out") == []
+
+
+def test_an_item_is_what_it_was_whatever_the_function_has_made_of_it(command: Command) -> None:
+    command.write("in", '{"a": 1}', "[1]")
+    assert command("work:spoil", "-i", "in", "-o", "out", "--failures", "failed") == 1
+    assert [json.loads(line)["item"] for line in command.read("failed")] == [{"a": 1}, [1]]
+    assert command("work:spoil", "-i", "failed", "--replay", "-o", "out", "--failures", "failed again") == 1
+    assert [json.loads(line)["item"] for line in command.read("failed again")] == [{"a": 1}, [1]]
+
+
+def test_a_result_whose_own_methods_fail_is_a_failure(command: Command) -> None:
+    command.write("in", 1)
+    assert command("work:trapped", "-i", "in", "-o", "out") == 1
+    assert "line 1: RuntimeError: " in command.said
+
+
+def test_a_bug_of_the_command_is_no_failure_of_items(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.write("in", 1)
+    monkeypatch.setattr(_run, "run", lambda *_: 1 / 0)
+    assert command("work:double", "-i", "in", "-o", "out") == 70
+    assert "ZeroDivisionError" in command.said
+
+
+@pytest.mark.parametrize("lines", [["no json"] * 5000, ["no json", ""] * 5000])
+def test_lines_that_are_none_count_for_max_failures_and_keep_nothing_waiting(command: Command, lines: list[str]) -> None:
+    command.write("in", *lines)
+    assert command("work:double", "-i", "in", "-o", "out", "--failures", "failed", "--max-failures", 1, "-w", 2) == 3
+    assert len(command.read("failed")) < 20
+
+
+@pytest.mark.parametrize("function", ["work:plain_by_wraps", "work:async_by_wraps"])
+def test_what_a_function_wraps_does_not_matter(command: Command, function: str) -> None:
+    command.write("in", 1)
+    assert command(function, "-i", "in", "-o", "out") == 0
+    assert command.read("out") == ["2"]
+
+
+@pytest.mark.parametrize("options", [["-w", "5"], ["--processes", "-w", "1"]])
+def test_what_the_function_starts_neither_reads_the_items_nor_writes_among_the_results(here: Path, options: list[str]) -> None:
+    line = f"seq 3000 | {sys.executable} -m weirpool map loud:starts {' '.join(options)}"
+    (here / "loud.py").write_text("print('imported')\nfrom work import starts\n")
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=here, check=True)
+    assert ran.stdout.splitlines() == [str(number) for number in range(1, 3001)]
+    assert "imported" in ran.stderr
+    assert "a child" in ran.stderr
+
+
+@pytest.mark.parametrize(("closed", "name"), [("<&-", "input"), ("<in >&-", "output")])
+def test_a_standard_stream_that_is_closed_is_said_to_be(here: Path, closed: str, name: str) -> None:
+    (here / "in").write_text("1\n")
+    line = f"{sys.executable} -m weirpool map work:double {closed}"
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=here, check=False)
+    assert ran.returncode == 2
+    assert f"weirpool map: standard {name} is closed: use --{name} FILE" in ran.stderr
+
+
+def test_standard_output_may_be_one_that_does_not_block() -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    outputs = Outputs(theirs, None, None)
+    reader = threading.Thread(target=lambda: [os.read(ours, 65536) for _ in range(6)])
+    data = b"x" * 300_000
+    reader.start()
+    outputs._write([data, b""], b"")
+    os.close(theirs)
+    reader.join()
+    os.close(ours)
 
 
 @pytest.mark.parametrize(("function", "said"), [("work:leave", "sys.exit('enough')"), ("work:leave_thread", "sys.exit(3)")])
@@ -420,16 +498,37 @@ def test_results_are_written_as_they_come_where_there_are_many(command: Command,
         (["-i", "in", "-o", "in"], "--output: in is the input, too"),
         (["-i", "in", "-o", "out", "--failures", "./out"], "--failures: out is --output, too"),
         (["-i", "in", "-o", "nowhere/out"], "--output: [Errno 2] No such file or directory: 'nowhere/out'"),
+        (["-i", "."], "--input: . is a directory"),
+        (["-i", "j.new", "-o", "out", "--journal", "j"], "--journal, while it is written anew: j.new is the input, too"),
+        (["-i", "in", "-o", "out", "--journal", "null"], "--journal: null is no regular file"),
+        (
+            ["-i", "in", "--lines", "--replay"],
+            "--replay reads failures, which are JSON, whatever the items are: leave out --lines",
+        ),
+        (
+            ["-i", "in", "-o", "precious", "--failures", "nowhere/f"],
+            "--failures: [Errno 2] No such file or directory: 'nowhere/f'",
+        ),
         (["-i", "in", "--journal", "j"], "--journal needs --output FILE: a shell's > FILE would empty the file"),
         (["-i", "in", "-o", "out", "--journal", "nowhere/j"], "--journal: [Errno 2] No such file or directory: 'nowhere/j'"),
     ],
 )
 def test_bad_input_is_refused_before_anything_changes(command: Command, arguments: list[object], message: str) -> None:
     command.write("in", 1)
-    assert command("work:double", *arguments) == 2
+    command.write("j.new", 1)
+    command.write("precious", "this")
+    os.mkfifo("null")
+    assert command("work:double", *(["-i", "in"] if "-i" not in arguments else []), *arguments) == 2
     assert command.said.startswith("weirpool map: ")
     assert message in command.said
-    assert command.read("in") == ["1"]
+    assert (command.read("in"), command.read("j.new"), command.read("precious")) == (["1"], ["1"], ["this"])
+
+
+def test_standard_output_is_none_of_the_other_files(here: Path) -> None:
+    (here / "in").write_text("1\n")
+    line = f"{sys.executable} -m weirpool map work:double -i in --failures both > both"
+    ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=here, check=False)
+    assert (ran.returncode, ran.stderr) == (2, "weirpool map: --failures: both is standard output, too\n")
 
 
 def test_without_a_function_it_says_so(command: Command) -> None:

@@ -6,9 +6,10 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,44 @@ async def leave(item: Any) -> Any:
 def leave_thread(item: Any) -> Any:
     if item:
         sys.exit(3)
+
+
+async def spoil(item: Any) -> Any:
+    if isinstance(item, dict):
+        item["set"] = {1}
+    else:
+        item.append(2)
+    raise ValueError
+
+
+class Trapped(dict[str, Any]):
+    def items(self) -> Any:
+        raise RuntimeError
+
+
+async def trapped(item: Any) -> Any:
+    return Trapped(a=1)
+
+
+@wraps(double)
+def plain_by_wraps(item: Any) -> Any:
+    return asyncio.run(double(item))
+
+
+def _twice(item: Any) -> Any:
+    return 2 * item
+
+
+@wraps(_twice)
+async def async_by_wraps(item: Any) -> Any:
+    return _twice(item)
+
+
+def starts(item: int) -> int:
+    if item < 3:
+        subprocess.run("cat; echo a child", shell=True, check=True)
+        print("the function")
+    return item
 
 
 async def trap(item: Any) -> Any:

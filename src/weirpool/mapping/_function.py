@@ -7,12 +7,13 @@ import inspect
 import os
 import sys
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from weirpool import in_process, in_thread
 
 from ._errors import CommandError
+from ._lines import BadLine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,7 +43,7 @@ def find(spec: str, directory: str) -> Callable[[Any], Any]:
         sys.path.insert(0, directory)
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as error:  # the module may do anything when it is imported
+    except (Exception, SystemExit) as error:  # the module may do anything when it is imported
         raise CommandError(f"FUNCTION: can't import {module_name!r}: {type(error).__name__}: {error}") from error
     for part in path.split("."):
         try:
@@ -55,8 +56,11 @@ def find(spec: str, directory: str) -> Callable[[Any], Any]:
     return function
 
 
-def job(spec: str, *, processes: bool) -> Callable[[Line], Awaitable[tuple[Line, Any]]]:
+def job(spec: str, *, processes: bool) -> Callable[[Line | BadLine], Awaitable[tuple[Line | BadLine, Any]]]:
     """Return what is to be run for each line: an async function that returns it with what the function has returned.
+
+    With a line that is none, the function is not called. But it goes the same way: so the order, and what is in memory, are
+    those of any.
 
     A plain function is called in a thread, or in a process of its own.
 
@@ -69,7 +73,9 @@ def job(spec: str, *, processes: bool) -> Callable[[Line], Awaitable[tuple[Line,
         if processes:
             raise CommandError(f"--processes is for plain functions, and {spec!r} is an async one, which needs none")
 
-        async def called(line: Line) -> tuple[Line, Any]:
+        async def called(line: Line | BadLine) -> tuple[Line | BadLine, Any]:
+            if isinstance(line, BadLine):
+                return line, None
             try:
                 return line, await fn(line.item)
             except SystemExit as end:
@@ -79,7 +85,9 @@ def job(spec: str, *, processes: bool) -> Callable[[Line], Awaitable[tuple[Line,
     if processes:
         return in_process(Call(spec, directory))
 
-    def call(line: Line) -> tuple[Line, Any]:
+    def call(line: Line | BadLine) -> tuple[Line | BadLine, Any]:
+        if isinstance(line, BadLine):
+            return line, None
         try:
             return line, fn(line.item)
         except SystemExit as end:
@@ -90,8 +98,7 @@ def job(spec: str, *, processes: bool) -> Callable[[Line], Awaitable[tuple[Line,
 
 def _is_async(fn: Any) -> bool:
     """Say whether calling a function makes a coroutine, as far as it shows."""
-    fn = inspect.unwrap(fn)
-    while hasattr(fn, "func"):  # functools.partial
+    while isinstance(fn, partial):
         fn = fn.func
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004
 
@@ -103,8 +110,10 @@ class Call:
     spec: str
     directory: str
 
-    def __call__(self, line: Line) -> tuple[Line, Any]:
+    def __call__(self, line: Line | BadLine) -> tuple[Line | BadLine, Any]:
         """Call it with one item."""
+        if isinstance(line, BadLine):
+            return line, None
         return line, _found(self.spec, self.directory)(line.item)
 
 

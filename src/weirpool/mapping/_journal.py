@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["Journal", "Ranges", "fingerprint"]
+__all__ = ["Journal", "Ranges", "anew", "fingerprint"]
 
 _FIRST = 1 << 16  # bytes that tell one input from another
 
@@ -100,11 +101,22 @@ class Journal:
         self._file = self._opened()
         try:
             about = {"weirpool": "journal", "version": 1, **about, "input": None if input is None else fingerprint(input)}
+            self._about = about
             self.fresh = self._read(about, input)
-            self._write_anew(about)
         except BaseException:
             os.close(self._file)
             raise
+
+    def begin(self) -> None:
+        """Write it anew; before that, nothing of it has been changed.
+
+        Raises:
+            CommandError: it can't be written.
+        """
+        try:
+            self._write_anew(self._about)
+        except OSError as error:
+            raise CommandError(f"--journal: {error}") from error
 
     def note(self, lines: Iterable[int], failed: int, output: int, failures: int) -> bytes:
         """Note that lines have been dealt with, and return what is to be written for that once their results are there."""
@@ -117,7 +129,7 @@ class Journal:
 
     def write(self, entry: bytes) -> None:
         """Write what `note` has returned."""
-        os.write(self._file, entry)
+        _write_all(self._file, entry)
 
     def close(self) -> None:
         """Bring it to the disk, and close it."""
@@ -131,9 +143,12 @@ class Journal:
 
     def _opened(self) -> int:
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
         except OSError as error:
             raise CommandError(f"--journal: {error}") from error
+        if not stat.S_ISREG(os.fstat(file).st_mode):  # as it is to be replaced
+            os.close(file)
+            raise CommandError(f"--journal: {self._path} is no regular file")
         self._lock(file)
         if not os.path.samestat(os.fstat(file), self._path.stat()):  # another process has written it anew in between
             os.close(file)
@@ -158,9 +173,10 @@ class Journal:
         try:
             header, *entries = map(json.loads, lines)
             was = {name: header[name] for name in about}
+            entries[0]  # which comes in one step with the header
             for entry in entries:
                 self._read_entry(entry)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             raise CommandError(f"--journal: {self._path} is no journal of this command; it was left as it is") from error
         before = was.pop("input")
         for name, value in was.items():
@@ -172,6 +188,8 @@ class Journal:
             if now["sha256"] != before["sha256"] or now["size"] < before["size"]:
                 why = "or this one has changed; it may grow, and no more"
                 raise CommandError(f"--journal: {self._path} belongs to another input, {why}")
+            if now["size"] > before["size"] > 0 and os.pread(input, 1, before["size"] - 1) != b"\n":
+                raise CommandError("--journal: the input has grown in the midst of a line, which may have been read as it was")
         return False
 
     def _read_entry(self, entry: dict[str, Any]) -> None:
@@ -182,11 +200,28 @@ class Journal:
 
     def _write_anew(self, about: dict[str, Any]) -> None:
         """Write in as few lines as possible what there is to say, in one step."""
-        anew = self._path.with_name(self._path.name + ".new")
-        file = os.open(anew, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        path = anew(self._path)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
         self._lock(file)  # before it has the name, by which others find it
-        os.write(file, json.dumps(about, separators=(",", ":")).encode() + b"\n" + self._entry(self.done.pairs()))
-        os.fsync(file)
-        anew.replace(self._path)
+        try:
+            _write_all(file, json.dumps(about, separators=(",", ":")).encode() + b"\n" + self._entry(self.done.pairs()))
+            os.fsync(file)
+            path.replace(self._path)
+        except BaseException:
+            os.close(file)
+            path.unlink(missing_ok=True)
+            raise
         os.close(self._file)
         self._file = file
+
+
+def anew(path: Path) -> Path:
+    """Return where a journal is written anew, before that takes its place."""
+    return path.with_name(path.name + ".new")
+
+
+def _write_all(file: int, data: bytes) -> None:
+    """Write all of it: a disk that is nearly full takes a part, and says so only the next time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]

@@ -1,7 +1,7 @@
 """The items: lines of a file or a pipe, without those that were dealt with before.
 
-A file is read in between results, as it is there; from a pipe or a terminal nothing may be coming for a while, so the event
-loop says when something is. Nothing is read in a thread: that could not be ended while it waits.
+From a pipe or a terminal nothing may be coming for a while, so the event loop says when something is. Nothing is read in a
+thread: that could not be ended while it waits.
 """
 
 from __future__ import annotations
@@ -31,11 +31,17 @@ class Line:
         number: its line in the input, counted from 1.
         item: what it says.
         origin: its line in the input that failed, if this one is replayed.
+        text: what it was read from, if the function may change the item.
     """
 
     number: int
     item: Any
     origin: int | None = None
+    text: str | None = None
+
+    def as_it_was(self) -> Any:
+        """Return the item as it was read, whatever the function has made of it meanwhile."""
+        return self.item if self.text is None else json.loads(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class Lines:
         text: whether an item is a line of text, and not of JSON.
         replay: whether lines are failures as this command has written them.
         is_done: says whether a line was dealt with before.
-        bad: called with a line that is none.
+        blank: called with the number of a line that is empty.
 
     Attributes:
         read: how many bytes there are in the lines that were read.
@@ -71,12 +77,12 @@ class Lines:
     """
 
     def __init__(
-        self, file: int, *, text: bool, replay: bool, is_done: Callable[[int], bool], bad: Callable[[BadLine], None]
+        self, file: int, *, text: bool, replay: bool, is_done: Callable[[int], bool], blank: Callable[[int], None]
     ) -> None:
         self._file = file
         self._parse = _replayed if replay else _text if text else _json
         self._is_done = is_done
-        self._bad = bad
+        self._blank = blank
         self._stopped = False
         self._waiter: asyncio.Future[None] | None = None
         self._rest: list[bytes] = []
@@ -96,16 +102,8 @@ class Lines:
         if self._waiter is not None:
             self._wake(self._waiter)
 
-    def source(self) -> Iterator[Line] | AsyncIterator[Line]:
+    async def source(self) -> AsyncIterator[Line | BadLine]:
         """Return the items, to be read once."""
-        return self._of_pipe() if self._may_wait else self._of_file()
-
-    def _of_file(self) -> Iterator[Line]:
-        while not self._stopped and (chunk := os.read(self._file, _CHUNK)):
-            yield from self._feed(chunk)
-        yield from self._last()
-
-    async def _of_pipe(self) -> AsyncIterator[Line]:
         while not self._stopped and (chunk := await self._chunk()):
             for line in self._feed(chunk):
                 yield line
@@ -113,7 +111,10 @@ class Lines:
             yield line
 
     async def _chunk(self) -> bytes:
-        """Wait until there is something to read, or nothing more is to be read."""
+        """Return what comes next: wait until there is something to read, or nothing more is to be read."""
+        if not self._may_wait:
+            await asyncio.sleep(0)  # a turn for others, as there may be many lines that are no items
+            return os.read(self._file, _CHUNK)
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
         # For one read only: the loop would say once more that there is something, and by then it would have been read.
@@ -129,7 +130,7 @@ class Lines:
         if not waiter.done():
             waiter.set_result(None)
 
-    def _feed(self, chunk: bytes) -> Iterator[Line]:
+    def _feed(self, chunk: bytes) -> Iterator[Line | BadLine]:
         *whole, rest = chunk.split(b"\n")
         for raw in whole:
             if self._rest:
@@ -146,7 +147,7 @@ class Lines:
             self._rest.append(rest)
             self._rest_size += len(rest)
 
-    def _last(self) -> Iterator[Line]:
+    def _last(self) -> Iterator[Line | BadLine]:
         """Return what is left, which no line break ends; a line that was read in part is none."""
         if self._rest and not self._stopped:
             line = self._line(b"".join(self._rest))
@@ -154,7 +155,7 @@ class Lines:
                 yield line
         self._rest.clear()
 
-    def _line(self, raw: bytes) -> Line | None:
+    def _line(self, raw: bytes) -> Line | BadLine | None:
         self.read += len(raw) + 1
         self.number += 1
         number = self.number
@@ -164,6 +165,7 @@ class Lines:
             return None
         raw = raw.removesuffix(b"\r")
         if not raw or raw.isspace():
+            self._blank(number)
             return None
         self.items += 1
         text = ""
@@ -173,20 +175,25 @@ class Lines:
             text = raw.decode()
             return self._parse(number, text)
         except (ValueError, RecursionError) as error:
-            self._bad(BadLine(number, text or raw[:1000].decode(errors="replace"), f"{type(error).__name__}: {error}"))
-            return None
+            return BadLine(number, text or raw[:1000].decode(errors="replace"), f"{type(error).__name__}: {error}")
 
 
 def _text(number: int, text: str) -> Line:
     return Line(number, text)
 
 
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
 def _json(number: int, text: str) -> Line:
-    return Line(number, json.loads(text))
+    item = json.loads(text, parse_constant=_refuse)
+    return Line(number, item, text=text if isinstance(item, (dict, list)) else None)
 
 
 def _replayed(number: int, text: str) -> Line:
-    entry = json.loads(text)
+    entry = json.loads(text, parse_constant=_refuse)
     if not isinstance(entry, dict) or "item" not in entry:
         raise ValueError('no failure as --failures writes it, an object with "item"')
-    return Line(number, entry["item"], entry.get("line"))
+    item = entry["item"]
+    return Line(number, item, entry.get("line"), json.dumps(item) if isinstance(item, (dict, list)) else None)

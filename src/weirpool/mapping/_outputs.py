@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
+import stat
 from typing import TYPE_CHECKING, Any
 
 from ._errors import CommandError
@@ -42,12 +44,16 @@ def opened(name: str, path: Path, journal: Journal | None, end: int) -> int:
             if size < end:
                 os.close(file)
                 raise CommandError(f"{name}: {path} is shorter than the journal says ({size:,} of {end:,} bytes)")
-        if path.is_file():
-            os.ftruncate(file, end)
-            os.lseek(file, end, os.SEEK_SET)
     except OSError as error:
         raise CommandError(f"{name}: {error}") from error
     return file
+
+
+def cut(file: int, end: int) -> None:
+    """Cut a file off where what counts of it ends; what is no file stays as it is."""
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        os.ftruncate(file, end)
+        os.lseek(file, end, os.SEEK_SET)
 
 
 class Outputs:
@@ -98,12 +104,17 @@ class Outputs:
 
     def fail(self, line: Line, error: BaseException) -> None:
         """Add an item that has failed."""
-        entry = {"line": _origin(line), "item": line.item, **_about(error)}
+        entry = {"line": _origin(line), "item": line.as_it_was(), **_about(error)}
         self._fail(line.number, entry)
 
     def fail_line(self, line: BadLine) -> None:
         """Add a line that is none."""
         self._fail(line.number, {"line": line.number, "text": line.text, "error": "BadLine", "message": line.message})
+
+    def pass_over(self, number: int) -> None:
+        """Note that a line has no item."""
+        self._lines.append(number)
+        self._due.set()
 
     def _fail(self, number: int, entry: dict[str, Any]) -> None:
         self.failed += 1
@@ -159,7 +170,10 @@ class Outputs:
             if file is not None:
                 rest = memoryview(part)
                 while rest:
-                    rest = rest[os.write(file, rest) :]
+                    try:
+                        rest = rest[os.write(file, rest) :]
+                    except BlockingIOError:  # it is shared with somebody who wants it so
+                        select.select([], [file], [])
         if self._journal is not None:
             self._journal.write(entry)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,15 @@ from weirpool.standalone._signals import listening
 
 from ._errors import CommandError
 from ._function import job
-from ._journal import Journal
-from ._lines import Lines
-from ._outputs import Outputs, opened
+from ._journal import Journal, anew
+from ._lines import BadLine, Lines
+from ._outputs import Outputs, cut, opened
 from ._progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+    from typing import TextIO
 
     from ._options import Options
 
@@ -33,6 +35,7 @@ ALL_DONE, SOME_FAILED, STOPPED = 0, 1, 3
 _BY_SIGNAL = 128
 _PIPE = 141  # nobody reads the results any more: 128 + SIGPIPE
 _GRACE = 2.0  # seconds
+_EXIT = 1.0  # as all has been written by then
 
 
 def run(function: str, options: Options) -> int:
@@ -44,7 +47,7 @@ def run(function: str, options: Options) -> int:
     with contextlib.ExitStack() as stack:
         command = Command(function, options, stack)
         try:
-            code = weirpool.run(command.main)
+            code = weirpool.run(command.main, exit_timeout=_EXIT)
         except SystemExit as end:  # which is how the status is known if the process has to be ended
             code = int(end.code or 0)
         return command.status or code
@@ -70,19 +73,29 @@ class Command:
         self._options = options
         self.status = 0
         self._trouble: str | None = None
+        standard = _Standard(options, stack)
         self._job: Callable[[Any], Awaitable[Any]] = job(function, processes=options.processes)
-        source = sys.stdin.fileno() if options.input is None else _opened_input(options.input, stack)
-        _check_files(options, source)
-        is_file = Lines(source, text=False, replay=False, is_done=lambda _: False, bad=lambda _: None).is_file
+        source = standard.input if options.input is None else _opened_input(options.input, stack)
+        _check_files(options, source, standard.output)
+        is_file = stat.S_ISREG(os.fstat(source).st_mode)
         self._journal = self._opened_journal(source if is_file else None, stack)
         self._failed_before = 0 if self._journal is None else self._journal.failed
         self._results = self._opened("--output", options.output, stack)
         failures = self._opened("--failures", options.failures, stack)
-        results = sys.stdout.fileno() if self._results is None else self._results
+        journal = self._journal
+        if self._results is not None:
+            cut(self._results, 0 if journal is None else journal.output)
+        if failures is not None:
+            cut(failures, 0 if journal is None else journal.failures)
+        if journal is not None:
+            journal.begin()
+        results = standard.output if self._results is None else self._results
+        # Where results come on the terminal, too, a line that changes would be in their way.
+        self._quiet = options.quiet or (self._results is None and os.isatty(results))
         self._outputs = Outputs(results, failures, self._journal, numbered=options.numbered)
         done = set[int]() if self._journal is None else self._journal.done
         self._lines = Lines(
-            source, text=options.lines, replay=options.replay, is_done=done.__contains__, bad=self._outputs.fail_line
+            source, text=options.lines, replay=options.replay, is_done=done.__contains__, blank=self._outputs.pass_over
         )
 
     def _opened_journal(self, source: int | None, stack: contextlib.ExitStack) -> Journal | None:
@@ -128,13 +141,14 @@ class Command:
         progress = Progress(
             sys.stderr,
             terminal=sys.stderr.isatty(),
-            quiet=options.quiet,
+            quiet=self._quiet,
             total=options.total,
             lines=self._lines,
             outputs=self._outputs,
             stats=pool.stats,
         )
-        with _talking(progress, apart=self._results is None):
+        signals = listening(asyncio.get_running_loop())
+        with _talking(progress, apart=self._results is None), signals, signals.serving():  # to the end, also after `serve`
             try:
                 async with pool:
                     await self._through(pool, progress)
@@ -217,10 +231,50 @@ class Command:
                 self._outputs.fail(result.item, result.error)
             return
         line, value = result
+        if isinstance(line, BadLine):
+            self._outputs.fail_line(line)
+            return
         try:
             self._outputs.succeed(line, value)
-        except (TypeError, ValueError, RecursionError) as error:  # it is nothing that JSON has
+        except Exception as error:  # it is nothing that JSON has, or can't be looked at
             self._outputs.fail(line, error)
+
+
+class _Standard:
+    """Keep standard input and output for the command: what the function starts would read items and write among results.
+
+    Raises:
+        CommandError: it is closed, and needed.
+    """
+
+    def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
+        self.input = self.output = -1
+        if options.input is None:
+            self.input = self._kept(sys.stdin, "input", stack)
+        if options.output is None:
+            self.output = self._kept(sys.stdout, "output", stack)
+
+    def _kept(self, stream: TextIO | None, name: str, stack: contextlib.ExitStack) -> int:
+        """Return another descriptor of a stream's file, and put something else in the place of that until the end."""
+        if stream is None:
+            raise CommandError(f"standard {name} is closed: use --{name} FILE")
+        number = stream.fileno()
+        kept = os.dup(number)
+
+        def put_back() -> None:
+            stream.flush()
+            os.dup2(kept, number)
+            os.close(kept)
+
+        stack.callback(put_back)
+        if name == "output":
+            stream.flush()
+            os.dup2(2, number)
+        else:
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, number)
+            os.close(null)
+        return kept
 
 
 async def _keep_showing(progress: Progress) -> None:
@@ -250,24 +304,35 @@ def _opened_input(path: Path, stack: contextlib.ExitStack) -> int:
     except OSError as error:
         raise CommandError(f"--input: {error}") from error
     stack.callback(os.close, file)
+    if stat.S_ISDIR(os.fstat(file).st_mode):
+        raise CommandError(f"--input: {path} is a directory")
     return file
 
 
-def _check_files(options: Options, source: int) -> None:
-    """Refuse files that are one and the same."""
+def _check_files(options: Options, source: int, output: int) -> None:
+    """Refuse files that are one and the same, and options that do not go together."""
+    if options.lines and options.replay:
+        raise CommandError("--replay reads failures, which are JSON, whatever the items are: leave out --lines")
     if options.journal is not None and options.output is None:
         raise CommandError(
             "--journal needs --output FILE: a shell's > FILE would empty the file before the command can go on with it"
         )
     given = {"--output": options.output, "--failures": options.failures, "--journal": options.journal}
-    status = os.fstat(source)
-    seen: dict[Any, str] = {(status.st_dev, status.st_ino): "the input"}
+    if options.journal is not None:
+        given["--journal, while it is written anew"] = anew(options.journal)
+    seen = {_identity(os.fstat(source)): "the input"}
+    if options.output is None and stat.S_ISREG((status := os.fstat(output)).st_mode):
+        seen[_identity(status)] = "standard output"
     for name, path in given.items():
         if path is None:
             continue
         key: Any = path.resolve()
         if path.is_file():
-            key = (path.stat().st_dev, path.stat().st_ino)
+            key = _identity(path.stat())
         if key in seen:
             raise CommandError(f"{name}: {path} is {seen[key]}, too")
         seen[key] = name
+
+
+def _identity(status: os.stat_result) -> object:
+    return status.st_dev, status.st_ino

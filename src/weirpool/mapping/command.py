@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import traceback
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
@@ -80,3 +82,6 @@ def main(argv: Sequence[str]) -> int:
     except (CycloptsError, CommandError) as error:
         print(f"weirpool map: {error}", file=sys.stderr)  # noqa: T201
         return _USAGE
+    except Exception:  # a bug in here, and not items that have failed
+        traceback.print_exc()
+        return os.EX_SOFTWARE

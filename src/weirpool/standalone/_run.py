@@ -79,7 +79,9 @@ def run(
                 raise
             bound.code = 128 + signals.last
         except BaseException as error:
-            bound.code, bound.error = _code_of(error), error
+            bound.code = _code_of(error)
+            if not isinstance(error, SystemExit) or isinstance(error.code, str):  # else there is nothing to be told of it
+                bound.error = error
             raise
         finally:
             with bound:
