@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ._errors import CommandError
+from ._writing import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -129,7 +130,7 @@ class Journal:
 
     def write(self, entry: bytes) -> None:
         """Write what `note` has returned."""
-        _write_all(self._file, entry)
+        write_all(self._file, entry)
 
     def close(self) -> None:
         """Bring it to the disk, and close it."""
@@ -204,7 +205,7 @@ class Journal:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o666)
         self._lock(file)  # before it has the name, by which others find it
         try:
-            _write_all(file, json.dumps(about, separators=(",", ":")).encode() + b"\n" + self._entry(self.done.pairs()))
+            write_all(file, json.dumps(about, separators=(",", ":")).encode() + b"\n" + self._entry(self.done.pairs()))
             os.fsync(file)
             path.replace(self._path)
         except BaseException:
@@ -218,10 +219,3 @@ class Journal:
 def anew(path: Path) -> Path:
     """Return where a journal is written anew, before that takes its place."""
     return path.with_name(path.name + ".new")
-
-
-def _write_all(file: int, data: bytes) -> None:
-    """Write all of it: a disk that is nearly full takes a part, and says so only the next time."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(file, rest) :]

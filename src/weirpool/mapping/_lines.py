@@ -91,8 +91,7 @@ class Lines:
         self.number = 0
         self.items = 0
         status = os.fstat(file)
-        self.is_file = stat.S_ISREG(status.st_mode)
-        self.size = status.st_size if self.is_file else None
+        self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
         # Not /dev/null and its like, which are always ready, and of which the loop refuses to say so.
         self._may_wait = stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode) or os.isatty(file)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import select
 import stat
 from typing import TYPE_CHECKING, Any
 
 from ._errors import CommandError
+from ._writing import write_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._journal import Journal
     from ._lines import BadLine, Line
 
-__all__ = ["Outputs", "opened"]
+__all__ = ["Outputs", "cut", "opened"]
 
 _MOMENT = 0.05  # seconds for which results are gathered
 _MANY = 1 << 18  # bytes of them that are not kept waiting
@@ -29,7 +29,7 @@ _SHOWN = 5
 
 
 def opened(name: str, path: Path, journal: Journal | None, end: int) -> int:
-    """Return a descriptor of a file to write to, which is cut off where what counts of it ends.
+    """Return a descriptor of a file to write to, in which nothing is changed as yet.
 
     Raises:
         CommandError: it can't be opened, or is not as it was left.
@@ -168,12 +168,7 @@ class Outputs:
     def _write(self, data: list[bytes], entry: bytes) -> None:
         for file, part in zip(self._files, data, strict=True):
             if file is not None:
-                rest = memoryview(part)
-                while rest:
-                    try:
-                        rest = rest[os.write(file, rest) :]
-                    except BlockingIOError:  # it is shared with somebody who wants it so
-                        select.select([], [file], [])
+                write_all(file, part)
         if self._journal is not None:
             self._journal.write(entry)
 

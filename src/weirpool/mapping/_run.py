@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
     from ._options import Options
 
-__all__ = ["ALL_DONE", "SOME_FAILED", "STOPPED", "run"]
+__all__ = ["run"]
 
-ALL_DONE, SOME_FAILED, STOPPED = 0, 1, 3
+_ALL_DONE, _SOME_FAILED, _STOPPED = 0, 1, 3
 _BY_SIGNAL = 128
 _PIPE = 141  # nobody reads the results any more: 128 + SIGPIPE
 _GRACE = 2.0  # seconds
@@ -78,22 +78,22 @@ class Command:
         source = standard.input if options.input is None else _opened_input(options.input, stack)
         _check_files(options, source, standard.output)
         is_file = stat.S_ISREG(os.fstat(source).st_mode)
-        self._journal = self._opened_journal(source if is_file else None, stack)
-        self._failed_before = 0 if self._journal is None else self._journal.failed
-        self._results = self._opened("--output", options.output, stack)
-        failures = self._opened("--failures", options.failures, stack)
-        journal = self._journal
-        if self._results is not None:
-            cut(self._results, 0 if journal is None else journal.output)
-        if failures is not None:
-            cut(failures, 0 if journal is None else journal.failures)
+        journal = self._opened_journal(source if is_file else None, stack)
+        self._failed_before = 0 if journal is None else journal.failed
+        ends = (0, 0) if journal is None else (journal.output, journal.failures)
+        names = (("--output", options.output), ("--failures", options.failures))
+        files = [_opened(*name, journal, end, stack) for name, end in zip(names, ends, strict=True)]
+        for file, end in zip(files, ends, strict=True):
+            if file is not None:
+                cut(file, end)
+        self._results, failures = files
         if journal is not None:
             journal.begin()
         results = standard.output if self._results is None else self._results
         # Where results come on the terminal, too, a line that changes would be in their way.
         self._quiet = options.quiet or (self._results is None and os.isatty(results))
-        self._outputs = Outputs(results, failures, self._journal, numbered=options.numbered)
-        done = set[int]() if self._journal is None else self._journal.done
+        self._outputs = Outputs(results, failures, journal, numbered=options.numbered)
+        done = set[int]() if journal is None else journal.done
         self._lines = Lines(
             source, text=options.lines, replay=options.replay, is_done=done.__contains__, blank=self._outputs.pass_over
         )
@@ -113,15 +113,6 @@ class Command:
         journal = Journal(options.journal, about, source)
         stack.callback(journal.close)
         return journal
-
-    def _opened(self, name: str, path: Path | None, stack: contextlib.ExitStack) -> int | None:
-        if path is None:
-            return None
-        journal = self._journal
-        end = 0 if journal is None else journal.output if name == "--output" else journal.failures
-        file = opened(name, path, journal, end)
-        stack.callback(os.close, file)
-        return file
 
     # The run ------------------------------------------------------------------------------------------------------------
 
@@ -156,7 +147,7 @@ class Command:
                 self.status = _PIPE
             except* OSError as errors:
                 self._trouble = f"can't write: {errors.exceptions[0]}"
-            self.status = self.status or self._ended(pool)
+            self.status = self.status or self._ended(signals.last)
             self._say_failures(progress)
             progress.end()
             if self._trouble is not None:
@@ -164,12 +155,12 @@ class Command:
         if self.status:
             raise SystemExit(self.status)
 
-    def _ended(self, pool: WorkerPool) -> int:
-        if (number := listening(asyncio.get_running_loop()).last) and pool.report is not None:
-            return _BY_SIGNAL + number
+    def _ended(self, signal: int) -> int:
+        if signal:
+            return _BY_SIGNAL + signal
         if self._trouble is not None:
-            return STOPPED
-        return SOME_FAILED if self._outputs.failed + self._failed_before else ALL_DONE
+            return _STOPPED
+        return _SOME_FAILED if self._outputs.failed + self._failed_before else _ALL_DONE
 
     async def _through(self, pool: WorkerPool, progress: Progress) -> None:
         def stop() -> None:
@@ -296,6 +287,14 @@ def _talking(progress: Progress, *, apart: bool) -> Any:
         finally:
             if listens:
                 root.removeHandler(progress)
+
+
+def _opened(name: str, path: Path | None, journal: Journal | None, end: int, stack: contextlib.ExitStack) -> int | None:
+    if path is None:
+        return None
+    file = opened(name, path, journal, end)
+    stack.callback(os.close, file)
+    return file
 
 
 def _opened_input(path: Path, stack: contextlib.ExitStack) -> int:
