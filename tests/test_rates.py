@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,9 @@ from tests.support import FOREVER, Clock, Gate, Stubborn, balanced, echo, fail, 
 from weirpool import JobCancelled, JobState, JobTimeout, PoolClosed, PoolError, PoolOverloaded, PoolState, WorkerPool
 from weirpool.policies import Adaptive, OnDemand, QueueDelay, Retry, Step
 from weirpool.testing import explore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 pytest.importorskip("aiolimiter", reason="missing: pip install 'weirpool[rate]'")
 
@@ -36,6 +39,17 @@ class Starts:
         self.times.append(now)
         self.of.setdefault(key, []).append(now)
         await asyncio.sleep(0)
+
+    def failing(self, times: int, key: Any = None) -> Callable[[], Awaitable[None]]:
+        """Return a job that notes when it starts, too, and fails so many times."""
+        pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+
+        async def flaky() -> None:
+            await self(key)
+            if len(self.of[key]) <= times:
+                raise ConnectionError
+
+        return flaky
 
 
 def options(name: str, value: Any) -> Any:
@@ -208,13 +222,7 @@ async def test_a_job_that_waits_for_a_job_of_its_own_pool_has_its_place_back_at_
 
 async def test_each_attempt_at_a_job_counts() -> None:
     starts = Starts()
-
-    async def flaky() -> None:
-        await starts()
-        if len(starts.times) < 4:
-            raise ConnectionError
-
-    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    flaky = starts.failing(3)
     async with WorkerPool(rate=1) as pool:
         await pool.run(flaky, retry=Retry(attempts=4, first=0.01, longest=0.02))
     assert starts.times == pytest.approx([0, 0.95, 1.95, 2.95], abs=0.02)
@@ -222,13 +230,7 @@ async def test_each_attempt_at_a_job_counts() -> None:
 
 async def test_each_attempt_at_a_job_of_a_key_counts_for_the_key() -> None:
     starts = Starts()
-
-    async def flaky() -> None:
-        await starts()
-        if len(starts.times) < 3:
-            raise ConnectionError
-
-    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    flaky = starts.failing(2)
     async with WorkerPool(key_rate=1) as pool:
         await pool.run(flaky, key="a", retry=Retry(attempts=4, first=0.01, longest=0.02))
         await pool.run(echo, 1, retry=Retry())
@@ -239,13 +241,7 @@ async def test_each_attempt_at_a_job_of_a_key_counts_for_the_key() -> None:
 async def test_another_attempt_does_not_wait_for_the_queue_to_be_empty(rates: Any) -> None:
     """R3: it was accepted before what is there."""
     starts = Starts()
-
-    async def flaky() -> None:
-        await starts("flaky")
-        if len(starts.of["flaky"]) < 4:
-            raise ConnectionError
-
-    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    flaky = starts.failing(3, "flaky")
     async with WorkerPool(**rates, key_limit=5, shutdown_timeout=FOREVER) as pool:
         await pool.submit(flaky, key="a", retry=Retry(attempts=4, first=0.1, longest=0.1))
         for _ in range(100):
@@ -259,13 +255,7 @@ async def test_attempts_that_are_due_while_no_place_is_free_do_not_start_all_at_
     """R2: a start is one when it has a place."""
     gate = Gate()
     starts = Starts()
-
-    async def flaky() -> None:
-        await starts()
-        if len(starts.times) <= 3:
-            raise ConnectionError
-
-    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    flaky = starts.failing(3)
     async with WorkerPool(**rates, max_workers=1, key_limit=5, shutdown_timeout=FOREVER) as pool:
         for _ in range(3):
             await pool.submit(flaky, key="a", retry=Retry(first=5, longest=5))
@@ -306,13 +296,7 @@ async def test_who_wants_a_lent_place_back_comes_before_attempts_that_need_one(s
 async def test_an_attempt_that_has_kept_its_place_waits_for_its_turn_only() -> None:
     """R9: where too many lend their places already."""
     starts = Starts()
-
-    async def flaky() -> None:
-        await starts()
-        if len(starts.times) < 3:
-            raise ConnectionError
-
-    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    flaky = starts.failing(2)
     async with WorkerPool(rate=1, max_workers=1, max_lending=0) as pool:
         await pool.run(flaky, retry=Retry(attempts=4, first=0.01, longest=0.02))
     assert starts.times == pytest.approx([0, 0.95, 1.95], abs=0.02)
@@ -320,13 +304,7 @@ async def test_an_attempt_that_has_kept_its_place_waits_for_its_turn_only() -> N
 
 async def test_a_job_that_its_caller_runs_is_tried_again_at_the_rate() -> None:
     starts = Starts()
-
-    async def flaky() -> None:
-        await starts()
-        if len(starts.times) < 3:
-            raise ConnectionError
-
-    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    flaky = starts.failing(2)
     async with WorkerPool(rate=AsyncLimiter(2, 2), max_workers=1, queue_size=0, overload="caller_runs") as pool:
         gate = Gate()
         await pool.submit(gate)
@@ -353,13 +331,7 @@ async def test_an_attempt_that_waits_for_a_place_counts_when_it_is_asked_whether
     """R20."""
     gate = Gate()
     starts = Starts()
-
-    async def flaky() -> None:
-        await starts()
-        if len(starts.times) < 2:
-            raise ConnectionError
-
-    pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
+    flaky = starts.failing(1)
     async with WorkerPool(rate=1, min_workers=1, max_workers=2) as pool:
         tried = await pool.submit(flaky, retry=Retry(first=2.5, longest=2.5))
         await pool.submit(gate)

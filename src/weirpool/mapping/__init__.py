@@ -1,6 +1,6 @@
 """The command `weirpool map`: a function, called with each line of a file, through a pool. See docs/command-line.md.
 
-_errors              what ends the command with a message; writing all of something
+_errors  _writing    what ends the command with a message; writing all of something
 _options             what it was asked to do
 _function  _lines    the function that the user names; the items of a file or a pipe
 _journal   _progress what has been done before; what a person sees
