@@ -8,7 +8,7 @@ import gc
 import weakref
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -26,6 +26,9 @@ from weirpool import (
 )
 from weirpool.policies import Retry
 from weirpool.testing import explore
+
+if TYPE_CHECKING:
+    from weirpool.policies import OverloadController
 
 
 class Double:
@@ -316,6 +319,25 @@ async def test_a_job_that_is_cancelled_from_elsewhere_is_told_to_its_callers() -
             await waiting
 
 
+class ShedsAll:
+    """An overload policy that lets no job start that has waited in the queue."""
+
+    when_full: Literal["wait"] = "wait"
+    newest_first = False
+
+    def controller(self) -> OverloadController:
+        return self
+
+    def refuses(self, *_: int) -> bool:
+        return False
+
+    def sheds(self, *_: float) -> bool:
+        return True
+
+    def idle(self, _: float, /) -> None:
+        pass
+
+
 # A full pool ------------------------------------------------------------------------------------------------------------
 
 
@@ -354,21 +376,59 @@ async def test_a_policy_that_refuses_at_once_refuses_all_callers() -> None:
         gate.open()
 
 
-async def test_who_stands_in_line_for_a_batch_may_go_and_another_takes_that_over() -> None:
+async def test_a_batch_in_line_goes_on_without_those_who_go_and_keeps_its_turn() -> None:
+    """R3, R7."""
     gate, double = Gate(), Double()
+    order: list[asyncio.Future[Any]] = []
     async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None) as pool:
         await pool.submit(gate)
         batch = pool.batch(double, max_wait=0)
         callers = [asyncio.ensure_future(batch(number)) for number in range(3)]
         await turns(5)
+        later = asyncio.ensure_future(pool.run(echo, "later"))
+        for each in [*callers, later]:
+            each.add_done_callback(order.append)
+        await turns(5)
         callers[2].cancel()
         await turns(5)
         callers[0].cancel()
         await turns(5)
+        assert pool.stats().waiting == 2
         gate.open()
         assert await callers[1] == 2
-        assert pool.stats().accepted == 2
+        assert await later == "later"
+        assert pool.stats().accepted == 3
+        assert not pool.stats().refused["cancelled"]
     assert double.lists == [[1]]
+    assert order.index(callers[1]) < order.index(later)
+
+
+async def test_a_batch_in_line_that_all_leave_leaves_the_line_and_what_room_it_was_given() -> None:
+    """R1, R7, R17: whenever that is, also in the turn in which it is given room."""
+    accepted = []
+    for number in range(4):
+        gate, double = Gate(), Double(1)
+        async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=5) as pool:
+            await pool.submit(gate)
+            batch = pool.batch(double, max_wait=0)
+            callers = [asyncio.ensure_future(batch(item)) for item in range(2)]
+            await turns(5)
+            later = asyncio.ensure_future(pool.run(echo, "later"))
+            await turns(5)
+            gate.open()
+            await turns(number)
+            for caller in callers:
+                caller.cancel()
+            await asyncio.wait(callers)
+            assert all(caller.cancelled() for caller in callers)
+            assert await later == "later"
+            assert pool.stats().accepted + pool.stats().refused["cancelled"] == 3
+            assert not pool.stats().waiting
+            accepted.append(pool.stats().accepted)
+        assert balanced(pool)
+        assert not batch._batcher._groups
+    assert accepted == sorted(accepted)
+    assert set(accepted) == {2, 3}
 
 
 async def test_a_full_batch_of_one_item_stands_in_line_at_once() -> None:
@@ -380,9 +440,7 @@ async def test_a_full_batch_of_one_item_stands_in_line_at_once() -> None:
         gate.open()
 
 
-async def test_however_often_another_takes_that_over_a_batch_waits_for_room_for_submit_timeout_and_no_longer(
-    clock: Clock,
-) -> None:
+async def test_however_many_go_a_batch_waits_for_room_for_submit_timeout_and_no_longer(clock: Clock) -> None:
     gate = Gate()
     async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=0.5) as pool:
         await pool.submit(gate)
@@ -395,10 +453,11 @@ async def test_however_often_another_takes_that_over_a_batch_waits_for_room_for_
         with pytest.raises(PoolOverloaded):
             await callers[3]
         assert clock.shows(0.5)
+        assert pool.stats().refused["timeout"] == 1
         gate.open()
 
 
-async def test_a_caller_that_runs_a_batch_for_all_and_is_cancelled_takes_nobody_with_it() -> None:
+async def test_a_batch_that_its_callers_run_goes_on_without_one_that_is_cancelled() -> None:
     """R7: with overload="caller_runs"."""
     gate = Gate()
     async with WorkerPool(max_workers=1, queue_size=0, overload="caller_runs") as pool:
@@ -411,21 +470,6 @@ async def test_a_caller_that_runs_a_batch_for_all_and_is_cancelled_takes_nobody_
         assert isinstance(outcomes[0], asyncio.CancelledError)
         assert outcomes[1:] == [2, 4]
         gate.open()
-
-
-async def test_there_may_be_room_again_before_anybody_stands_in_line() -> None:
-    gate = Gate()
-    async with WorkerPool(max_workers=1, queue_size=1, submit_timeout=0) as pool:
-        await pool.submit(gate)
-        queued = await pool.submit(echo, 1)
-        batch = pool.batch(Double(), max_wait=FOREVER)
-        caller = asyncio.ensure_future(batch(1))
-        await turns(3)
-        batch._batcher._submit(batch._batcher._open)  # by which its caller is to stand in line, in a later turn
-        queued.cancel()
-        await turns(5)
-        gate.open()
-        assert await caller == 2
 
 
 @pytest.mark.parametrize("queue_size", [0, 1])
@@ -441,6 +485,19 @@ async def test_jobs_with_one_place_may_wait_for_a_batch_of_their_own_pool(queue_
         assert await asyncio.gather(*(pool.run(job, number) for number in range(7))) == [0, 2, 4, 6, 8, 10, 12]
         assert balanced(pool)
     assert sorted(item for items in double.lists for item in items) == list(range(7))
+
+
+async def test_a_job_is_told_of_a_batch_that_ends_in_the_moment_in_which_it_lends_its_place() -> None:
+    """R9: as the pool sheds it."""
+    async with WorkerPool(max_workers=1, overload=ShedsAll()) as pool:
+        batch = pool.batch(Double(), max_size=1)
+
+        async def job() -> str:
+            with pytest.raises(PoolOverloaded) as caught:
+                await batch(1)
+            return caught.value.reason
+
+        assert await pool.run(job) == "shed"
 
 
 async def test_a_job_may_wait_for_several_items_in_tasks_of_its_own() -> None:
@@ -463,8 +520,11 @@ async def test_a_job_may_wait_for_a_batch_of_another_pool() -> None:
 # Closing ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("queue_size", [0, 10])
 @pytest.mark.parametrize("within", ["job", "function"])
-async def test_a_batch_that_would_wait_for_ever_for_its_key_is_refused_to_that_caller_alone(within: str) -> None:
+async def test_a_batch_that_would_wait_for_ever_for_its_key_is_refused_to_that_caller_alone(
+    within: str, queue_size: int
+) -> None:
     """R9: others whose items are in the same list have their results."""
     double = Double()
 
@@ -474,7 +534,7 @@ async def test_a_batch_that_would_wait_for_ever_for_its_key_is_refused_to_that_c
                 await batch(2)
         return await double(items)
 
-    async with WorkerPool() as pool:
+    async with WorkerPool(queue_size=queue_size, submit_timeout=None) as pool:
         batch = pool.batch(double if within == "job" else nested, max_wait=0.1, key="k")
 
         async def job() -> int:
@@ -582,6 +642,79 @@ async def test_nothing_holds_an_item_or_its_result_when_its_caller_has_it(fn: An
             assert gone() is None
         finally:
             gc.enable()
+
+
+async def test_a_deadline_scope_bounds_the_wait_of_its_caller_and_nothing_else(clock: Clock) -> None:
+    """R6: the item of that caller is taken out, or its result is not used."""
+    gate, double = Gate(), Double(2)
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None) as pool:
+        held = await pool.submit(gate)
+        batch = pool.batch(double, name="twice", max_size=3)
+
+        async def hurried(item: int, seconds: float) -> JobTimeout:
+            with pytest.raises(JobTimeout) as caught, deadline_scope(asyncio.get_running_loop().time() + seconds):
+                await batch(item)
+            assert clock.shows(seconds)
+            return caught.value
+
+        clock.start()
+        early, patient, late = asyncio.gather(hurried(0, 1)), asyncio.ensure_future(batch(1)), asyncio.gather(hurried(2, 4))
+        await asyncio.sleep(3)
+        gate.open()
+        await held
+        assert await patient == 2
+        for waited, seconds, phase in [(early, 1, "queued"), (late, 4, "running")]:
+            [error] = await waited
+            assert (error.job, error.timeout, error.phase) == ("twice", seconds, phase)
+        assert clock.shows(5)
+        assert double.lists == [[1, 2]]
+        assert pool.stats().succeeded == 2
+
+
+async def test_a_batch_is_cancelled_whose_callers_are_all_out_of_time(clock: Clock) -> None:
+    """R6."""
+    async with WorkerPool() as pool:
+        batch = pool.batch(Double(5), max_wait=1)
+        clock.start()
+        with deadline_scope(asyncio.get_running_loop().time() + 2), pytest.raises(JobTimeout, match="while running"):
+            await batch(1)
+        assert clock.shows(2)
+        with deadline_scope(asyncio.get_running_loop().time() + 0.5), pytest.raises(JobTimeout, match="while queued"):
+            await batch(1)
+    assert clock.shows(2.5)
+    assert pool.stats().cancelled == 1
+    assert pool.stats().accepted == 1
+
+
+async def test_a_result_that_is_there_in_time_counts_although_its_job_has_to_wait_for_a_place(clock: Clock) -> None:
+    """R6, R9."""
+
+    async def job(item: int) -> int:
+        with deadline_scope(asyncio.get_running_loop().time() + 2):
+            result = await batch(item)
+        await asyncio.sleep(3)
+        return result
+
+    async with WorkerPool(max_workers=1) as pool:
+        batch = pool.batch(Double(1), max_size=2)
+        clock.start()
+        assert [*await asyncio.gather(pool.run(job, 1), pool.run(job, 2))] == [2, 4]
+        assert clock.shows(7)
+
+
+async def test_a_job_in_a_deadline_scope_waits_for_a_batch_no_longer(clock: Clock) -> None:
+    """R6, R9: and has its place again by then."""
+
+    async def job() -> None:
+        with deadline_scope(asyncio.get_running_loop().time() + 2), pytest.raises(JobTimeout):
+            await batch(1)
+        assert clock.shows(2)
+        assert pool.stats().running == 1
+
+    async with WorkerPool(max_workers=1) as pool:
+        batch = pool.batch(Double(5), max_wait=0)
+        clock.start()
+        await pool.run(job)
 
 
 async def test_how_much_time_its_maker_had_is_nothing_to_a_batch() -> None:

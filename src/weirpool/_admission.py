@@ -92,6 +92,11 @@ class Admission:
         """How many submitters wait for room."""
         return len(self._line) + self._reserved
 
+    @property
+    def starts_at_once(self) -> bool:
+        """Whether a job that is accepted starts at once, as there is no queue."""
+        return not self._queue_size
+
     def check_open(self) -> None:
         """Refuse if the pool is closing or closed."""
         if self._ledger.pool is not OPEN:
@@ -188,10 +193,7 @@ class Admission:
         Returns:
             The job, or another of its key that it is one with.
         """
-        overload = self._crew.overload
-        if overload is not None and overload.when_full == "caller_runs" and self._crew.limit:  # else nothing starts just now
-            if not self._queue.startable(job):
-                self.refuse_full()
+        if self._is_for_caller(job):
             await self._run_by_caller(job)
             return job
         if patience == 0:
@@ -202,7 +204,7 @@ class Admission:
         return await self._wait_inside(run, job, patience)
 
     async def _wait_inside(self, run: Run, job: Job, patience: float | None) -> Job:
-        if not self._queue_size:  # else there may be room, and to submit is not to wait for the job
+        if self.starts_at_once:  # else there may be room, and to submit is not to wait for the job
             refuse_circle(run, job)
         held: Job | None = None
 
@@ -240,6 +242,18 @@ class Admission:
         """Accept a job that was not taken, once it is its turn, however long that takes; no place is lent meanwhile."""
         await self._wait_and_accept(job, None)
 
+    async def wait_for_others(self, job: Job, patience: float | None) -> None:
+        """Accept a job that was not admitted, as `wait` does, for those who wait for its end by themselves.
+
+        It needs no task, and may be carried on by an `Errand`.
+        """
+        if self._is_for_caller(job):
+            self._begin_beside(job)
+        elif patience == 0:
+            self.refuse_full()
+        else:
+            await self._wait_and_accept(job, patience)
+
     async def _wait_and_accept(self, job: Job, patience: float | None) -> Job:
         other = await self._wait_for_room(job, patience)
         if other is None:
@@ -258,8 +272,17 @@ class Admission:
         for reader in tuple(self._crew.supervisor.readers):
             reader.intake_closed()
 
-    async def _run_by_caller(self, job: Job) -> None:
-        """Accept a job that has no place and does not wait for one, and let its submitter wait for its end.
+    def _is_for_caller(self, job: Job) -> bool:
+        """Say whether its caller is to run a job that was not admitted; refuse that if its key or a rate has it wait."""
+        overload = self._crew.overload
+        if overload is None or overload.when_full != "caller_runs" or not self._crew.limit:  # then nothing starts just now
+            return False
+        if not self._queue.startable(job):
+            self.refuse_full()
+        return True
+
+    def _begin_beside(self, job: Job) -> None:
+        """Accept a job that has no place and does not wait for one.
 
         It is a task of its own like any other job: it has its own context, and its deadline does not hit the caller.
         """
@@ -268,6 +291,10 @@ class Admission:
             self._queue.started(job)
         self._let_join(job)
         self._tell(job, self._crew.begin(job, Guest(self._crew.lending)))
+
+    async def _run_by_caller(self, job: Job) -> None:
+        """Accept a job that has no place, and let its submitter wait for its end."""
+        self._begin_beside(job)
         try:
             await job.wait()
         except BaseException as error:

@@ -1,8 +1,8 @@
 """Micro-batching: callers have an item each, and a job of the pool gets a list of them.
 
 The first item opens a batch. When that is full, or has been open for long enough, its job is made and submitted, by whoever
-comes by: the caller that filled it, or the timer. Neither may wait; so if the pool has no room, one of the callers leads: it
-stands in line for all of them, as long as `submit` would. There is no task.
+comes by: the caller that filled it, or the timer. Neither may wait; so if the pool has no room, the batch stands in line by
+itself, as long as `submit` would. There is no task.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from anyio.abc import AsyncResource
 from . import _checks
 from ._batch_items import Entry, Group
 from ._circles import refuse_circle
-from ._errors import PoolClosed, PoolError
+from ._errors import JobTimeout, PoolClosed, PoolError
 from ._handle import cancel_and_outlast
 from ._lending import Lent, Waiter, inside
-from ._run import CURRENT
+from ._run import CURRENT, Within
 from ._show import function_name
-from ._ticket import Ticket
-from ._waiting import Waiters
+from ._waiting import Errand, Waiters
 
 if TYPE_CHECKING:
+    from asyncio import TimerHandle
     from collections.abc import Awaitable, Callable, Sequence
 
     from ._admission import Admission
@@ -38,7 +38,6 @@ I_contra = TypeVar("I_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 _MOST = 1_000_000
-_A_MOMENT = 1e-6  # seconds: for who takes over when it is time, and is to be told that by the same words
 
 
 class Batch(AsyncResource, Generic[I_contra, T_co]):
@@ -67,7 +66,8 @@ class Batch(AsyncResource, Generic[I_contra, T_co]):
 
         Raises:
             BaseException: what the function has raised, or returned in the item's place.
-            JobTimeout: the time of the batch's job ran out.
+            JobTimeout: the time of the batch's job ran out; or that of the `deadline_scope` that this is called in, and then
+                the item is taken out as if this were cancelled, but the end of the job is not waited for.
             JobCancelled: it was cancelled.
             PoolOverloaded: there was no room for it within `submit_timeout`.
             PoolClosed: the pool is closing or closed, and the batch was not accepted before.
@@ -101,7 +101,7 @@ class Batcher:
         make: makes a job of what calls its function.
         admission: the way into the pool.
         crew: who runs the pool's jobs.
-        name: of the function.
+        name: of its jobs, or of the function.
         lending: waits for something while the job that waits, if it is one, lends its place.
         max_size: how many items a job has, at most.
         max_wait: how long the first of them waits, in seconds, before the job is submitted.
@@ -170,24 +170,28 @@ class Batcher:
         return entry
 
     def _submit(self, group: Group) -> None:
-        """Submit the job of a batch; if the pool has no room, have one of the callers wait for that."""
+        """Submit the job of a batch; if the pool has no room, it stands in line."""
         self._shut(group)
-        try:
-            admitted = self._admission.admit(self._job(group))
-        except PoolError as error:
-            group.job.remove_waiter(group)
-            self._fail(group, error)
-            return
-        if admitted:
-            group.accepted()
-        else:
-            group.job.remove_waiter(group)
-            group.elect()
-
-    def _job(self, group: Group) -> Job:
         job = group.job = self._context.copy().run(self._make, group.run)
         job.add_waiter(group)
-        return job
+        try:
+            if self._admission.admit(job):
+                group.accepted()
+                return
+        except PoolError as error:
+            self._fail(group, error)
+            return
+        group.errand = Errand(self._admission.wait_for_others(job, self._patience), partial(self._answered, group))
+        if self._admission.starts_at_once:  # else there may be room although some job waits for this one
+            group.waits_for_job()
+        group.errand.go_on()
+
+    def _answered(self, group: Group, error: Exception | None) -> None:
+        """Hear that what stood in line was accepted, or why not."""
+        if error is None:
+            group.accepted()
+        else:
+            self._fail(group, error)
 
     def _shut(self, group: Group) -> None:
         """Put no more items into a batch."""
@@ -198,7 +202,8 @@ class Batcher:
             group.timer.cancel()
             group.timer = None
 
-    def _fail(self, group: Group, error: PoolError) -> None:
+    def _fail(self, group: Group, error: Exception) -> None:
+        assert isinstance(error, PoolError)
         group.error = error.again()  # without a traceback, which has frames that hold the batch
         group.end()
 
@@ -212,23 +217,40 @@ class Batcher:
     async def outcome(self, entry: Entry) -> Any:
         """Wait for the result of an item, and return it; or raise."""
         group = entry.group
+        timer = self._timer(entry)
         try:
-            while not group.over:
+            if not group.over:
                 await self._wait(entry)
-                if group.leader is entry and not group.begun and not group.over:
-                    await self._lead(group)
             return group.result_of(entry)
         except BaseException as error:
             await self._leave(entry, error)
             raise
         finally:
+            if timer is not None:
+                timer.cancel()
             # Nothing leads from here to the job, and from there to other items: a traceback through here holds this frame.
             group.entries.pop(entry, None)
             del entry.group, group
-            entry.run = entry.circle = None
+            entry.run = entry.refusal = None
+
+    def _timer(self, entry: Entry) -> TimerHandle | None:
+        """Bound the wait of a caller that is in a `deadline_scope`; not the job, which is that of others, too."""
+        around = CURRENT.get()
+        due = around.due if isinstance(around, Within) and around.loop is self._loop else None
+        if due is None:
+            return None
+        return self._loop.call_at(due, self._out_of_time, entry, due - self._loop.time(), context=Context())
+
+    def _out_of_time(self, entry: Entry, had: float) -> None:
+        group = entry.group
+        if not group.over:
+            runs = group.begun and group.job.run is not None
+            entry.refuse(JobTimeout(self._name, max(0.0, had), "running" if runs else "queued"))
+            if self._take_out(entry):  # now, as its caller may have to wait for a place before it raises that
+                group.job.cancel()
 
     async def _wait(self, entry: Entry) -> None:
-        """Wait until an item's caller is woken; a job lends its place meanwhile."""
+        """Wait until the batch is over; a job lends its place meanwhile."""
         if CURRENT.get() is not None and (run := inside(self._loop)) is not None:
             targets: Sequence[Job] = ()
             if current_task() is run.task:
@@ -240,9 +262,8 @@ class Batcher:
                 await self._woken(entry, Waiter(wait))
         else:
             await self._woken(entry, Future())
-        entry.woken = False
-        if entry.circle is not None and not entry.group.over:
-            raise entry.circle
+        if entry.refusal is not None:
+            raise entry.refusal
 
     async def _woken(self, entry: Entry, waiter: Future[None]) -> None:
         if not entry.woken:  # to lend a place starts others
@@ -252,46 +273,28 @@ class Batcher:
             finally:
                 entry.waiter = None
 
-    async def _lead(self, group: Group) -> None:
-        """Stand in line for all callers of a batch, until its job is accepted or refused."""
-        job = self._job(group)
-        if job.ticket is None:
-            job.ticket = Ticket(0, None)
-        job.ticket.sharers = 2  # so that it is not cancelled if this caller is, in the moment in which it is accepted
-        try:
-            if not self._admission.admit(job):
-                patience, now = self._patience, self._loop.time()
-                if patience:
-                    group.until = group.until or now + patience
-                    patience = max(_A_MOMENT, group.until - now)
-                await self._admission.wait(job, patience)
-        except PoolError as error:
-            job.remove_waiter(group)
-            self._fail(group, error)
-        finally:
-            if job.was_accepted:
-                group.accepted()
-            else:
-                job.remove_waiter(group)
-            del group, job
-
     async def _leave(self, entry: Entry, error: BaseException) -> None:
         """Take an item out, as its caller has gone; end what was done for nobody else."""
+        if not self._take_out(entry):
+            return
+        if isinstance(error, CancelledError):
+            await cancel_and_outlast(entry.group.job, error)
+        else:
+            entry.group.job.cancel()
+
+    def _take_out(self, entry: Entry) -> bool:
+        """Take an item out; say whether that leaves a job that is done for nobody."""
         group = entry.group
         if group.over or entry not in group.entries:
-            return
+            return False
         del group.entries[entry]
-        if group.begun:
-            if not group.entries:
-                if isinstance(error, CancelledError):
-                    await cancel_and_outlast(group.job, error)
-                else:
-                    group.job.cancel()
-        elif not group.entries:
-            self._shut(group)
-            group.end()
-        elif group.leader is entry:
-            group.elect()
+        if group.entries or group.begun:
+            return not group.entries
+        self._shut(group)
+        if group.errand is not None:
+            group.errand.cancel()
+        group.end()
+        return False
 
     # The end ------------------------------------------------------------------------------------------------------------
 
@@ -350,13 +353,13 @@ def batched(
     """
     max_size = _checks.whole("max_size", max_size, "items", 1, _MOST)
     max_wait = _checks.seconds("max_wait", max_wait, zero="until the end of this turn of the event loop")
-    make(Group.run)  # checked now; it is the record of a job that will never be
+    checked = make(Group.run)  # the record of a job that will never be
     return Batch(
         Batcher(
             make,
             admission,
             crew,
-            name=function_name(fn),
+            name=checked.label or function_name(fn),
             lending=lending,
             max_size=max_size,
             max_wait=max_wait,

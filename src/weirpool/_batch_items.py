@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._errors import PoolError
     from ._job import Job
     from ._run import Run
+    from ._waiting import Errand
 
 __all__ = ["Entry", "Group"]
 
@@ -30,7 +31,7 @@ __all__ = ["Entry", "Group"]
 class Entry:
     """One item, and whoever waits for its result."""
 
-    __slots__ = ("circle", "group", "index", "item", "run", "waiter", "woken")
+    __slots__ = ("group", "index", "item", "refusal", "run", "waiter", "woken")
 
     def __init__(self, item: Any, group: Group) -> None:
         self.item = item
@@ -41,8 +42,8 @@ class Entry:
         self.waiter: Future[None] | None = None
         self.run: Run | None = None
         """That of the job whose own task waits."""
-        self.circle: RuntimeError | None = None
-        """Why it must not wait."""
+        self.refusal: Exception | None = None
+        """Why it waits no longer."""
 
     def wake(self) -> None:
         """Have the caller look what has happened."""
@@ -50,25 +51,31 @@ class Entry:
         if self.waiter is not None:
             release(self.waiter)
 
+    def refuse(self, refusal: Exception) -> None:
+        """Have the caller wait no longer, and raise this."""
+        self.refusal = refusal
+        self.wake()
+
 
 class Group:
     """The items of one job; to which this is a waiter, and so it hears in time that this ends."""
 
-    __slots__ = ("_on_end", "entries", "error", "job", "leader", "origins", "over", "targets", "timer", "until")
+    __slots__ = ("_on_end", "begun", "entries", "errand", "error", "job", "origins", "over", "targets", "timer")
 
     def __init__(self, on_end: Callable[[Group], None]) -> None:
         self._on_end = on_end
         self.entries: dict[Entry, None] = {}
         """Of the callers that have not gone."""
         self.timer: asyncio.Handle | None = None
-        self.leader: Entry | None = None
-        self.until: float | None = None
-        """When whoever leads is out of patience."""
+        self.errand: Errand | None = None
+        """Standing in line for the job."""
         self.job: Job
         self.origins: dict[int, TracebackType | None] = {}
         """Of exceptions in the place of results: the tracebacks that they came with."""
         self.targets: list[Job] = []
-        """The job, once it was accepted."""
+        """The job, as soon as the callers can't go on before it has ended."""
+        self.begun = False
+        """Whether the job was accepted."""
         self.over = False
         self.error: PoolError | None = None
         """Why there is no job."""
@@ -89,25 +96,20 @@ class Group:
             entry.wake()
 
     def accepted(self) -> None:
-        """Note that the job was accepted, and tell those for whom it would wait, as they wait for it."""
-        self.targets.append(self.job)
+        """Note that the job was accepted."""
+        self.begun = True
+        self.errand = None
+        self.waits_for_job()
+
+    def waits_for_job(self) -> None:
+        """Note that the callers can't go on before the job has ended, and tell those for whom that would never be."""
+        self.targets[:] = [self.job]
         for entry in self.entries:
             if entry.run is not None and not self.over:
                 try:
                     refuse_circle(entry.run, self.job)
                 except RuntimeError as refusal:
-                    entry.circle = refusal.with_traceback(None)
-                    entry.wake()
-
-    @property
-    def begun(self) -> bool:
-        """Whether it was."""
-        return bool(self.targets)
-
-    def elect(self) -> None:
-        """Have the first of the callers stand in line for all."""
-        self.leader = next(iter(self.entries))
-        self.leader.wake()
+                    entry.refuse(refusal.with_traceback(None))
 
     def numbered(self) -> list[Any]:
         """Return the items whose callers have not gone, and note where each of them is."""
