@@ -63,7 +63,7 @@ def budget_of_the_manifest() -> Budget:
 
 
 def test_the_service_for_kubernetes_does_what_it_tries_of_itself(tmp_path: Path) -> None:
-    write("kubernetes.md", tmp_path)
+    assert set(write("kubernetes.md", tmp_path)) == {"service.py", "Dockerfile", "service.yaml"}
     ended = run(tmp_path, "-X", "dev", "-W", "error", "service.py")
     assert (ended.returncode, ended.stderr) == (0, "")
 

@@ -88,5 +88,5 @@ def test_the_example_of_the_page_logs_what_it_shows(tmp_path: Path) -> None:
     ((code, shown),) = re.findall(r"^```python\n([^`]*?)^```\n\n```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "service.py").write_text(code)
     ran = subprocess.run([sys.executable, "service.py"], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=30)
-    said = ran.stderr.replace(str(tmp_path), "/srv/app")
-    assert re.sub(r"for [\d.]+ s", "for ... s", said) == re.sub(r"for [\d.]+ s", "for ... s", shown)
+    said = ran.stderr.replace(str(tmp_path), "/srv/app")  # beside it, on a busy machine, that the loop was late for no reason
+    assert re.sub(r"for [\d.]+ s", "for ... s", shown) in re.sub(r"for [\d.]+ s", "for ... s", said)
