@@ -8,6 +8,7 @@ All are run, also after one has failed; what has failed is said once more in the
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -56,7 +57,9 @@ def run(commands: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    failures = run(CHECKS if "--no-tests" in sys.argv else [*CHECKS, TESTS])
+    parser = argparse.ArgumentParser(prog="python -m tests.check", description=__doc__.partition("\n")[0])
+    parser.add_argument("--no-tests", action="store_true", help="without the tests, as .ci/run calls it")
+    failures = run(CHECKS if parser.parse_args().no_tests else [*CHECKS, TESTS])
     for failure in failures:
         print(f"FAILED: {failure}")
     sys.exit(bool(failures))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -62,7 +63,7 @@ def budget_of_the_manifest() -> Budget:
 
 
 def test_the_service_for_kubernetes_does_what_it_tries_of_itself(tmp_path: Path) -> None:
-    write("kubernetes.md", tmp_path)
+    assert set(write("kubernetes.md", tmp_path)) == {"service.py", "Dockerfile", "service.yaml"}
     ended = run(tmp_path, "-X", "dev", "-W", "error", "service.py")
     assert (ended.returncode, ended.stderr) == (0, "")
 
@@ -78,6 +79,23 @@ def test_the_paths_of_the_manifest_are_those_of_the_service(tmp_path: Path) -> N
     ask += f"    print(*[client.get(path).status_code for path in {[each['path'] for each in asked]}])"
     ended = run(tmp_path, "-c", ask)
     assert ended.stdout.split() == ["200", "200", "200", "204"], ended.stderr
+
+
+def test_the_image_has_what_its_command_needs() -> None:
+    shown = files("kubernetes.md")
+    instructions = [line.partition(" ")[::2] for line in shown["Dockerfile"].splitlines() if not line.startswith("#")]
+    assert [name for name, _ in instructions] == ["FROM", "RUN", "WORKDIR", "COPY", "USER", "CMD"]
+    dockerfile = dict(instructions)
+    assert dockerfile["COPY"] == "service.py ."
+    program, app, *options = json.loads(dockerfile["CMD"])
+    installed = dockerfile["RUN"].removeprefix("pip install --no-cache-dir ").split()
+    assert {program, *re.findall(r"^from (\w+)", shown["service.py"], re.MULTILINE)} - set(sys.stdlib_module_names) == set(
+        installed
+    )
+    assert app == "service:app"
+    import uvicorn
+
+    assert uvicorn.main.make_context(program, [app, *options]).params["timeout_graceful_shutdown"] == 5
 
 
 def test_the_service_of_the_manifest_finds_its_pods() -> None:
@@ -111,6 +129,15 @@ def test_the_table_of_the_end_has_the_numbers_of_the_manifest() -> None:
     grace = inspect.signature(WorkerPool).parameters["cancel_grace"].default
     assert f"A job takes longer than {float(pools) - grace:g} s?" in text
     assert f"`cancel_grace={grace:g}`" in text
+
+
+def test_the_sums_of_the_page_on_overload_come_out() -> None:
+    (text,) = re.findall(r"^```text\n(.*?)^```$", (HOW_TO / "overload.md").read_text(), re.DOTALL | re.MULTILINE)
+    sums = re.findall(r"e\.g\. (\d+) s x (\d+)/s = (\d+)$|e\.g\. (\d+) / ([\d.]+) s = (\d+)$", text, re.MULTILINE)
+    assert len(sums) == text.count("\n") == 2
+    (patience, rate, queue, *_), (*_, workers, run_time, ends) = sums
+    assert int(patience) * int(rate) == int(queue)
+    assert round(int(workers) / float(run_time)) == int(ends) == int(rate)
 
 
 def test_the_tests_of_the_page_on_tests_pass_and_print_what_it_shows(tmp_path: Path) -> None:

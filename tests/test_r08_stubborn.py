@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import linecache
 import logging
+import re
 import time
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +56,48 @@ async def give_up_on(pool: WorkerPool, stubborn: Stubborn, how: str) -> JobHandl
     if how == "cancel":
         handle.cancel()
     return handle
+
+
+MIRROR = """
+class Mirror:
+    async def pull(self):
+        while not self.socket.closed:
+            with suppress(asyncio.CancelledError):
+                await self.socket.read()
+"""
+
+
+class Socket:
+    """Has nothing to read until it is closed."""
+
+    closed = False
+
+    def read(self) -> asyncio.Future[None]:
+        self.read_by = asyncio.get_running_loop().create_future()
+        return self.read_by
+
+    def close(self) -> None:
+        self.closed = True
+        self.read_by.set_result(None)
+
+
+async def test_the_log_says_what_the_page_on_closing_shows(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "shutdown.md").read_text()
+    (shown,) = re.findall(r"^```text\n(.*?)\n```$", page, re.DOTALL | re.MULTILINE)
+    file, source = "/srv/app/sync.py", "\n" * 36 + MIRROR
+    monkeypatch.setitem(linecache.cache, file, (len(source), None, source.splitlines(keepends=True), file))
+    scope: dict[str, Any] = {"asyncio": asyncio, "suppress": contextlib.suppress}
+    exec(compile(source, file, "exec"), scope)
+    mirror = scope["Mirror"]()
+    mirror.socket = Socket()
+    async with WorkerPool(name="mail", shutdown_timeout=0.2, cancel_grace=0.1) as pool:
+        for _ in range(16):
+            await pool.run(echo, "before")
+        await pool.submit(mirror.pull)
+    assert warnings(caplog) == [shown]
+    mirror.socket.close()
 
 
 # The three ways to be abandoned ------------------------------------------------------------------------------------------

@@ -32,6 +32,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
+FASTAPI_SERVICE, AIOHTTP_SERVICE, WORKER, INTERFACE = blocks("python")
+
+
 @contextmanager
 def served(code: str, command: str, folder: Path) -> Iterator[int]:
     """Serve an example in a process of its own; end it with SIGTERM, and see that it ends by itself."""
@@ -65,16 +68,14 @@ def test_the_first_two_shell_blocks_are_one_line_each_for_the_demo_and_for_the_t
 
 @pytest.mark.realtime
 def test_the_fastapi_example_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
-    code = next(block for block in blocks("python") if "FastAPI(" in block)
-    with served(code, UVICORN, tmp_path) as port:
+    with served(FASTAPI_SERVICE, UVICORN, tmp_path) as port:
         assert post(port, "/mail/ada") == (202, {"job": 1, "pool": "pool"})
         assert post(port, "/mail/bob") == (202, {"job": 2, "pool": "pool"})
 
 
 @pytest.mark.realtime
 def test_the_fastapi_example_answers_503_with_retry_after_when_the_pool_is_full(tmp_path: Path) -> None:
-    code = next(block for block in blocks("python") if "FastAPI(" in block)
-    code = code.replace("max_workers=32, queue_size=1000", "max_workers=1, queue_size=0").replace(
+    code = FASTAPI_SERVICE.replace("max_workers=32, queue_size=1000", "max_workers=1, queue_size=0").replace(
         'return f"sent to {to}"', "await __import__('asyncio').sleep(1)"
     )
     with served(code, UVICORN, tmp_path) as port:
@@ -88,15 +89,13 @@ def test_the_fastapi_example_answers_503_with_retry_after_when_the_pool_is_full(
 
 @pytest.mark.realtime
 def test_the_aiohttp_example_serves_and_ends_on_sigterm(tmp_path: Path) -> None:
-    code = next(block for block in blocks("python") if "web.Application" in block)
-    with served(code, AIOHTTP, tmp_path) as port:
+    with served(AIOHTTP_SERVICE, AIOHTTP, tmp_path) as port:
         assert post(port, "/mail/ada") == (200, {"receipt": "sent to ada"})
 
 
 @pytest.mark.realtime
 def test_the_standalone_worker_runs_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    code = next(block for block in blocks("python") if "weirpool.serve" in block)
-    (tmp_path / "worker.py").write_text(code.replace("...  # start", "print('open', flush=True)  # start"))
+    (tmp_path / "worker.py").write_text(WORKER.replace("...  # start", "print('open', flush=True)  # start"))
     with subprocess.Popen([sys.executable, "worker.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "open\n"
@@ -106,14 +105,12 @@ def test_the_standalone_worker_runs_until_it_is_told_to_stop(tmp_path: Path) -> 
 
 @pytest.mark.realtime
 async def test_the_interface_works_as_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    code = next(block for block in blocks("python") if "print(pool.report)" in block)
-
     async def deliver(event: str) -> str:
         return f"delivered {event}"
 
     scope: dict[str, object] = {}
     head = "from weirpool import WorkerPool, in_thread\nasync def main(deliver, event, resize, fetch, urls):\n"
-    exec(head + textwrap.indent(code, "    "), scope)
+    exec(head + textwrap.indent(INTERFACE, "    "), scope)
     main = scope["main"]
     assert callable(main)
     await main(deliver, "one", str.upper, deliver, ["two", "three"])

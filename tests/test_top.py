@@ -18,6 +18,7 @@ import termios
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -234,6 +235,51 @@ def test_a_pool_that_is_new_or_was_started_anew_has_no_rates_and_namesakes_have_
     assert [rate.get("ended") for rate in rates(before, now)] == [None, 2.0, None]
     assert rates(now, now) == [{}, {}, {}]  # no time has passed
     assert rates(None, now) == [{}, {}, {}]
+
+
+def test_the_page_on_observing_shows_what_it_draws() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "observing.md").read_text()
+    (shown,) = re.findall(r"^```console\n\$ (.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    command, title, panels = shown.split("\n", 2)
+    *words, url = command.split()
+    assert re.sub(r"[\d:]{8}", "...", title) == f"{' '.join(words)} ...: {url}"
+    sending = {"workers": 8, "min_workers": 8, "max_workers": 8, "running": 8, "queued": 15, "queue_size": 20}
+    places = {
+        "send": "/srv/app/service.py:6 in Smtp.deliver: await self",
+        "resize": "/srv/app/service.py:11 in resize: await turn",
+    }
+    mails = {342: (0.457, 1.04), 343: (0.393, 1.11), 346: (0.153, 1.35), 347: (0.152, 1.35), 348: (0.064, 1.44)}
+    reset = {"type": "ConnectionResetError", "count": 9, "seconds_ago": 0.059, "job": "send#341"}
+
+    def job(name: str, number: int, age: float, left: float) -> dict[str, Any]:
+        return JOB | {"id": number, "name": f"{name}#{number}", "running_for": age, "time_left": left, "stack": [places[name]]}
+
+    mail = a_pool(
+        **sending,
+        succeeded=332,
+        failed=9,
+        timed_out=2,
+        refused={"full": 10},
+        time_in_queue={"count": 1, "p50": 0.132, "p90": 0.669, "p99": 0.754},
+        run_time={"count": 1, "p50": 0.227, "p90": 0.710, "p99": 1.46},
+        running_jobs=[job("send", number, *times) for number, times in mails.items()],
+        failures=[reset | {"traceback": "ConnectionResetError: [Errno 104] Connection reset by peer\n"}],
+    )
+    thumbnails = a_pool(
+        name="thumbnails",
+        workers=4,
+        min_workers=1,
+        max_workers=4,
+        running=1,
+        queue_size=1000,
+        succeeded=55,
+        time_in_queue={"count": 1, "p50": 0.0001, "p90": 0.0002, "p99": 0.064},
+        run_time={"count": 1, "p50": 0.367, "p90": 0.903, "p99": 1.02},
+        running_jobs=[job("resize", 53, 0.804, 0.696)],
+    )
+    before = parsed(mail | {"succeeded": 313, "failed": 8, "refused": {"full": 6}}, thumbnails | {"succeeded": 51}, at=999)
+    now = parsed(mail, thumbnails, at=1000)
+    assert drawn(Scene(title, now, rates(before, now))) == f"{title}\n{panels}"
 
 
 def test_what_is_at_its_bound_is_said_in_words() -> None:

@@ -35,6 +35,11 @@ def test_the_manifest_to_which_it_leads_fits_its_service() -> None:
         assert path in {"/pools/ready", "/pools/live"} if path != "/leave" else '@app.get("/leave"' in service, path
 
 
+def test_its_image_is_that_of_the_manifest() -> None:
+    (image,) = re.findall(r"^`Dockerfile`:\n\n```dockerfile\n(.*?)^```$", KUBERNETES, re.DOTALL | re.MULTILINE)
+    assert set(dict(FILES)["Dockerfile"].splitlines()) <= set(image.splitlines())
+
+
 @pytest.mark.realtime
 def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
     for name, extra in {"fastapi": "demo", "httpx2": "test", "tenacity": "retry", "opentelemetry.sdk": "test"}.items():

@@ -90,6 +90,7 @@ Each rule here is broken by at least one library that people use for what weirpo
 they are no survey of what those libraries can do, and several can do what weirpool can't: have jobs survive the
 process, or run on trio. Everything is a test, as of {checked}:
 
+<!-- not run by a test: it installs packages; .ci/run runs its last command -->
 ```sh
 python3 -m venv .venv && .venv/bin/pip install -q -e '.[test,contrast]' && .venv/bin/python -m pytest -q tests/contrast
 ```

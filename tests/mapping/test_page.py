@@ -20,7 +20,8 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.realtime
 def test_the_commands_on_the_page_run(tmp_path):
-    (tmp_path / "shop.py").write_text(blocks("python")[0])
+    (shop,) = blocks("python")
+    (tmp_path / "shop.py").write_text(shop)
     tools = tmp_path / "bin"
     tools.mkdir()
     command = tools / "weirpool"

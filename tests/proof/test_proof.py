@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,16 @@ def test_the_pool_of_the_tutorials_passes_a_plain_test_and_no_other() -> None:
 @pytest.mark.parametrize("line", once_failed())
 def test_a_bug_that_was_found_stays_away(line: str) -> None:
     assert Case.parse(line).run().error is None
+
+
+@pytest.mark.realtime
+def test_the_line_that_the_page_shows_can_be_run() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "proof.md").read_text()
+    (shown,) = re.findall(r"^```text\n(.*?)\n```$", page, re.DOTALL | re.MULTILINE)
+    command = [sys.executable, *shlex.split(shown)[1:]]
+    ran = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True, timeout=30)
+    assert ran.stdout.endswith("nothing went wrong\n")
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: re.sub(r"\W+", "-", bug.what))

@@ -1,9 +1,18 @@
-"""docs/servers.md: its numbers are those of the servers, they fit together, and its commands are what the tests run."""
+"""docs/servers.md: its numbers are those of the servers and fit together, its commands are what the tests run, and serve."""
 
 from __future__ import annotations
 
 import configparser
+import http.client
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,6 +125,79 @@ def test_the_commands_have_the_settings_of_the_table(name: str) -> None:
     wanted = [f"{f.strip('`')}={v}" for f, v in ((flag, waits), (kill, kills)) if f.startswith("`--")]
     program = name.split(maxsplit=1)[0]
     assert any(line.startswith(program) and all(w in line for w in wanted) for line in "".join(blocks("sh")).splitlines())
+
+
+def commands() -> dict[str, dict[str, str]]:
+    """Return each command with the files that it serves: those that the page has shown last, by their names."""
+    found: dict[str, dict[str, str]] = {}
+    shown: dict[str, str] = {}
+    for language, text in re.findall(r"^```(python|sh)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
+        if language == "python" and (named := re.match(r"# (\S+\.py)$", text, re.MULTILINE)):
+            shown[named[1]] = text
+        for line in text.splitlines() if language == "sh" else []:
+            # As the page says, what is in gunicorn's configuration fits uvicorn's worker only.
+            found[line] = {name: of for name, of in shown.items() if name == "service.py" or "uvicorn_worker" in line}
+    return found
+
+
+PORT = {"uvicorn": "--port={}", "hypercorn": "--bind=127.0.0.1:{}", "granian": "--port={}", "gunicorn": "--bind=127.0.0.1:{}"}
+# What the services get beside: a page that says which process answers.
+WHO = {
+    "@app.get": '@app.get("/who")\nasync def who() -> int:\n    return os.getpid()\n\n\n@app.get',
+    "    return app": '    app.router.add_get("/who", who)\n    return app',
+    "def application": "async def who(_):\n    return web.json_response(__import__('os').getpid())\n\n\ndef application",
+}
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("command", commands())
+def test_a_command_serves_the_service_of_the_page_and_ends_on_sigterm(command: str, tmp_path: Path) -> None:
+    """As written, but for the port, which somebody else may have."""
+    need("uvicorn", "uvicorn_worker", "hypercorn", "granian", "gunicorn", "aiohttp", "fastapi")
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    for name, text in commands()[command].items():
+        for place, more in {"web.run_app(": f"web.run_app(port={port}, app=", **WHO}.items():
+            text = text.replace(place, more)
+        (tmp_path / name).write_text(text)
+    option = PORT.get(command.partition(" ")[0], "").format(port)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            ["sh", "-c", f"exec {command} {option}"],
+            cwd=tmp_path, env={**os.environ, "PATH": path}, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        reach(server, port, workers=2 if "--workers=2" in command else 1)
+        server.send_signal(signal.SIGTERM)
+        code = server.wait(20)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)  # the workers too
+        server.wait()
+        said = (tmp_path / "log").read_text()
+        print(said)  # noqa: T201  # which pytest shows if it fails
+    assert code in {0, -signal.SIGTERM}
+    assert "does not fit" not in said
+
+
+def reach(server: subprocess.Popen[bytes], port: int, workers: int) -> None:
+    """Ask until so many processes have answered: gunicorn's ASGI worker does not hear a SIGTERM that comes while it starts."""
+    seen: set[bytes] = set()
+    until = time.monotonic() + 30
+    while len(seen) < workers:
+        assert server.poll() is None
+        assert time.monotonic() < until
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        with closing(connection), suppress(ConnectionRefusedError):  # it is not up yet
+            connection.request("GET", "/who")
+            seen.add(connection.getresponse().read())
+        time.sleep(0.02)
+
+
+def test_the_picture_has_the_numbers_of_the_page() -> None:
+    (picture,) = blocks("text")
+    assert list(map(float, re.findall(r"(\d+) s\b", picture))) == [PRESTOP, REQUESTS, POOLS, MARGIN, GRACE]
 
 
 def test_the_manifest_fits() -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,3 +81,12 @@ async def test_nothing_is_left_and_it_can_be_used_again() -> None:
 def test_what_makes_no_sense_is_refused(argument: str, bad: object) -> None:
     with pytest.raises((TypeError, ValueError), match=f"^{argument} must be"):
         LoopLag(**{argument: bad})  # type: ignore[arg-type]
+
+
+def test_the_example_of_the_page_logs_what_it_shows(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "observing.md").read_text()
+    ((code, shown),) = re.findall(r"^```python\n([^`]*?)^```\n\n```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "service.py").write_text(code)
+    ran = subprocess.run([sys.executable, "service.py"], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=30)
+    said = ran.stderr.replace(str(tmp_path), "/srv/app")  # beside it, on a busy machine, that the loop was late for no reason
+    assert re.sub(r"for [\d.]+ s", "for ... s", shown) in re.sub(r"for [\d.]+ s", "for ... s", said)

@@ -28,7 +28,8 @@ def test_the_example_prints_what_the_page_shows_and_the_line_repeats_it() -> Non
     scope: dict[str, Any] = {}
     with contextlib.redirect_stdout(printed):
         exec(compile(blocks("python")[0], "example", "exec"), scope)
-    assert without_lines_of_asyncio(printed.getvalue()) == without_lines_of_asyncio(blocks("text")[0])
+    (shown,) = blocks("text")
+    assert without_lines_of_asyncio(printed.getvalue()) == without_lines_of_asyncio(shown)
     line = re.search(r"repeat this with (.*)", printed.getvalue())
     assert line is not None
     with pytest.raises(weirpool.testing.Deadlock):

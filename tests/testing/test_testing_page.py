@@ -12,7 +12,7 @@ from tests.testing.test_pytest_plugin import ANYIO, ASYNCIO, PLUGIN, outcome
 
 PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-SETTINGS = re.findall(r"^```toml\n\[tool.pytest.ini_options\]\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[0]
+(SETTINGS,) = re.findall(r"^```toml\n\[tool.pytest.ini_options\]\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 
 pytestmark = [pytest.mark.complains, pytest.mark.realtime]
 
@@ -29,7 +29,7 @@ def test_the_tests_on_the_page_do_as_it_says(block: str, pytester: pytest.Pytest
     if "forgets" not in block:
         assert reports.failed == {}
         return
-    shown = re.findall(r"^```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[0]
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
     text = reports.failed["test_that_forgets"].removeprefix("teardown: ")
     assert [without_places(line) for line in text.splitlines()] == [without_places(line) for line in shown.splitlines()]
 
