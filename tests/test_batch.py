@@ -24,6 +24,9 @@ from weirpool import (
     deadline_scope,
     in_thread,
 )
+from weirpool._batch_items import Entry, Group
+from weirpool._waiting import Errand
+from weirpool.events import JobAccepted, Observer, SubmitRefused
 from weirpool.policies import Retry
 from weirpool.testing import explore
 
@@ -186,6 +189,7 @@ async def test_a_plain_function_is_told_of_as_in_any_job() -> None:
             await pool.batch(not_async)(1)
 
 
+@pytest.mark.virtual
 async def test_a_batch_is_a_job_with_a_timeout_a_name_and_a_key() -> None:
     names = []
 
@@ -204,6 +208,7 @@ async def test_a_batch_is_a_job_with_a_timeout_a_name_and_a_key() -> None:
     assert names[1].endswith(".never#2")
 
 
+@pytest.mark.virtual
 async def test_a_batch_that_fails_is_tried_again() -> None:
     pytest.importorskip("tenacity", reason="missing: pip install 'weirpool[retry]'")
     lists = []
@@ -260,6 +265,7 @@ async def test_a_caller_that_is_cancelled_takes_its_item_out_of_a_batch_that_has
     assert double.lists == [[2]]
 
 
+@pytest.mark.virtual
 async def test_a_batch_whose_callers_have_all_gone_is_not_submitted() -> None:
     double = Double()
     async with WorkerPool() as pool:
@@ -273,6 +279,7 @@ async def test_a_batch_whose_callers_have_all_gone_is_not_submitted() -> None:
     assert double.lists == [[2]]
 
 
+@pytest.mark.virtual
 async def test_the_last_caller_that_is_cancelled_cancels_the_job_and_waits_for_its_end() -> None:
     ended = []
 
@@ -341,6 +348,7 @@ class ShedsAll:
 # A full pool ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.virtual
 async def test_when_the_pool_is_full_a_batch_waits_in_line_as_long_as_any_submission() -> None:
     gate, double = Gate(), Double()
     async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=5) as pool:
@@ -354,6 +362,7 @@ async def test_when_the_pool_is_full_a_batch_waits_in_line_as_long_as_any_submis
     assert double.lists == [[0, 1], [2, 3]]
 
 
+@pytest.mark.virtual
 async def test_if_there_is_no_room_in_time_all_callers_of_the_batch_are_refused(clock: Clock) -> None:
     gate = Gate()
     async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=5) as pool:
@@ -403,6 +412,7 @@ async def test_a_batch_in_line_goes_on_without_those_who_go_and_keeps_its_turn()
     assert order.index(callers[1]) < order.index(later)
 
 
+@pytest.mark.virtual
 async def test_a_batch_in_line_that_all_leave_leaves_the_line_and_what_room_it_was_given() -> None:
     """R1, R7, R17: whenever that is, also in the turn in which it is given room."""
     accepted = []
@@ -571,6 +581,61 @@ async def test_that_it_would_is_noticed_as_well_if_the_batch_was_accepted_before
         assert await other == 6
 
 
+@pytest.mark.virtual
+@pytest.mark.parametrize("queue_size", [0, 1])
+async def test_it_is_noticed_while_the_batch_stands_in_line(queue_size: int) -> None:
+    """R9: nobody hangs, as others of the key fill the queue."""
+    double = Double()
+    async with WorkerPool(max_workers=2, queue_size=queue_size, submit_timeout=None) as pool:
+        batch = pool.batch(double, max_size=2, max_wait=1, key="k")
+
+        async def job() -> None:
+            await asyncio.sleep(1)
+            with pytest.raises(RuntimeError, match="for ever"):
+                await batch(1)
+
+        async def other() -> int:
+            await asyncio.sleep(1)
+            return await batch(3)
+
+        waiting = [pool.run(job, key="k"), *(pool.run(echo, 1, key="k") for _ in range(queue_size))]
+        results = await asyncio.wait_for(asyncio.gather(other(), *waiting), 60)
+        assert results[0] == 6
+    assert double.lists == [[3]]
+
+
+@pytest.mark.virtual
+async def test_a_deadline_scope_ends_a_wait_that_would_be_for_ever(clock: Clock) -> None:
+    """R6, R9."""
+    async with WorkerPool() as pool:
+        batch = pool.batch(Double(), max_wait=0, key="k")
+
+        async def job() -> None:
+            with deadline_scope(asyncio.get_running_loop().time() + 2), pytest.raises(JobTimeout):
+                await batch(1)
+
+        clock.start()
+        await pool.run(job, key="k")
+        assert clock.shows(2)
+
+
+async def test_a_batch_does_not_close_from_a_job_that_has_its_key_while_one_of_its_own_waits_for_that() -> None:
+    """R9, R15."""
+    async with WorkerPool() as pool:
+        batch = pool.batch(Double(), key="k")
+
+        async def job() -> None:
+            with pytest.raises(RuntimeError, match="for ever"):
+                await batch.aclose()
+
+        caller = asyncio.ensure_future(batch(1))
+        await turns(3)
+        await pool.run(job, key="k")
+        await pool.run(batch.aclose, key="another")
+        assert caller.done()
+        assert await caller == 2
+
+
 async def test_a_batch_does_not_close_from_its_own_function_which_it_would_wait_for() -> None:
     """R15."""
 
@@ -584,6 +649,7 @@ async def test_a_batch_does_not_close_from_its_own_function_which_it_would_wait_
             await batch(1)
 
 
+@pytest.mark.virtual
 async def test_leaving_the_block_submits_what_waits_and_waits_for_all() -> None:
     double = Double(1)
     async with WorkerPool() as pool:
@@ -644,6 +710,7 @@ async def test_nothing_holds_an_item_or_its_result_when_its_caller_has_it(fn: An
             gc.enable()
 
 
+@pytest.mark.virtual
 async def test_a_deadline_scope_bounds_the_wait_of_its_caller_and_nothing_else(clock: Clock) -> None:
     """R6: the item of that caller is taken out, or its result is not used."""
     gate, double = Gate(), Double(2)
@@ -671,6 +738,7 @@ async def test_a_deadline_scope_bounds_the_wait_of_its_caller_and_nothing_else(c
         assert pool.stats().succeeded == 2
 
 
+@pytest.mark.virtual
 async def test_a_batch_is_cancelled_whose_callers_are_all_out_of_time(clock: Clock) -> None:
     """R6."""
     async with WorkerPool() as pool:
@@ -686,6 +754,7 @@ async def test_a_batch_is_cancelled_whose_callers_are_all_out_of_time(clock: Clo
     assert pool.stats().accepted == 1
 
 
+@pytest.mark.virtual
 async def test_a_result_that_is_there_in_time_counts_although_its_job_has_to_wait_for_a_place(clock: Clock) -> None:
     """R6, R9."""
 
@@ -702,6 +771,7 @@ async def test_a_result_that_is_there_in_time_counts_although_its_job_has_to_wai
         assert clock.shows(7)
 
 
+@pytest.mark.virtual
 async def test_a_job_in_a_deadline_scope_waits_for_a_batch_no_longer(clock: Clock) -> None:
     """R6, R9: and has its place again by then."""
 
@@ -715,6 +785,116 @@ async def test_a_job_in_a_deadline_scope_waits_for_a_batch_no_longer(clock: Cloc
         batch = pool.batch(Double(5), max_wait=0)
         clock.start()
         await pool.run(job)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("why", ["time", "timeout", "circle"])
+async def test_who_keeps_why_it_has_no_result_keeps_nothing_of_others(why: str, inside: bool) -> None:
+    kept: list[Exception] = []
+    others: list[weakref.ref[object]] = []
+
+    class Thing:
+        pass
+
+    async def things(items: list[Any]) -> list[Thing]:
+        await asyncio.sleep(0.05)
+        return [Thing() for _ in items]
+
+    async def hurried() -> None:
+        try:
+            if why == "time":
+                with deadline_scope(asyncio.get_running_loop().time() + 0.01):
+                    await batch(Thing())
+            else:
+                async with asyncio.timeout(0.01 if why == "timeout" else None):
+                    await batch(Thing())
+        except (TimeoutError, RuntimeError) as error:
+            kept.append(error)
+
+    async def patient() -> None:
+        thing = Thing()
+        others.append(weakref.ref(thing))
+        others.append(weakref.ref(await batch(thing)))
+
+    async with WorkerPool() as pool:
+        batch = pool.batch(things, max_size=2, max_wait=0.02, key="k")
+        in_circle = why == "circle"
+        first = pool.run(hurried, key="k" if in_circle else None) if inside or in_circle else hurried()
+        await asyncio.gather(first, pool.run(patient) if inside else patient())
+        await turns(3)
+        gc.collect()
+        assert len(kept) == 1
+        assert [other() for other in others] == [None, None]
+
+
+@pytest.mark.parametrize("why", ["refused", "timeout", "cancelled"])
+async def test_a_batch_that_comes_to_nothing_leaves_no_circle_of_references(why: str) -> None:
+    gate = Gate()
+    async with WorkerPool(
+        max_workers=1, queue_size=0, submit_timeout=0.01, overload="reject" if why == "refused" else "wait"
+    ) as pool:
+        await pool.submit(gate)
+        batch = pool.batch(Double(), max_wait=0)
+        gc.collect()
+        gc.disable()
+        try:
+            caller = asyncio.ensure_future(batch(1))
+            await turns(5)
+            if why == "cancelled":
+                caller.cancel()
+            with suppress(asyncio.CancelledError, PoolOverloaded):
+                await caller
+            del caller
+            await turns(3)
+            assert not [each for each in gc.get_objects() if isinstance(each, (Entry, Errand, Group))]
+        finally:
+            gc.enable()
+            gate.open()
+
+
+@pytest.mark.virtual
+@pytest.mark.parametrize("when", ["accepted", "refused", "in line"])
+async def test_the_last_caller_may_go_by_what_hears_of_its_batch(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R7: an observer, or a finalizer that the garbage collector calls just then."""
+    gate = Gate()
+    call: Any = None
+
+    class Closes(Observer):
+        def job_accepted(self, event: JobAccepted) -> None:
+            if call is not None:
+                call.close()
+
+        def submit_refused(self, event: SubmitRefused) -> None:
+            call.close()
+
+    async with WorkerPool(
+        max_workers=1, queue_size=0, submit_timeout=0 if when == "refused" else None, observers=[Closes()]
+    ) as pool:
+        await pool.submit(gate)
+        if when == "in line":
+            monkeypatch.setattr(pool._crew, "crowded", lambda: call.close())
+        batch = pool.batch(Double(1), max_wait=0)
+        call = batch(1)
+        call.send(None)
+        await turns(5)
+        assert pool.stats().waiting == (when == "accepted")
+        gate.open()
+        await asyncio.sleep(2)
+        assert balanced(pool)
+        assert pool.stats().cancelled == (when == "accepted")
+        assert pool.stats().succeeded == 1
+        assert not batch._batcher._groups
+
+
+async def test_who_has_no_time_left_adds_nothing() -> None:
+    """R6."""
+    double = Double()
+    async with WorkerPool() as pool:
+        batch = pool.batch(double, max_size=1, name="twice")
+        with deadline_scope(asyncio.get_running_loop().time()), pytest.raises(JobTimeout, match="'twice' ran out of its 0 s"):
+            await batch(1)
+        assert not pool.stats().accepted
+    assert not double.lists
 
 
 async def test_how_much_time_its_maker_had_is_nothing_to_a_batch() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from tests.support import FOREVER, Gate, balanced, echo, sleep, turns
-from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolOverloaded, WorkerPool, remaining
+from weirpool import JobCancelled, JobHandle, JobState, JobTimeout, PoolOverloaded, WorkerPool, deadline_scope, remaining
 
 if TYPE_CHECKING:
     from tests.support import Clock
@@ -228,12 +228,23 @@ async def test_a_job_whose_deadline_has_passed_already_never_starts() -> None:
     assert witness.starts == 0
 
 
-async def test_a_job_whose_deadline_passes_while_its_submitter_waits_never_starts() -> None:
+@pytest.mark.parametrize("scope", [False, True])
+@pytest.mark.parametrize("submit_timeout", [None, 5])
+async def test_a_submitter_waits_for_room_no_longer_than_until_the_deadline(
+    submit_timeout: float | None, scope: bool, clock: Clock
+) -> None:
     witness = Witness()
-    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None) as pool:
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=submit_timeout) as pool:
         await pool.submit(sleep, 0.2)
-        handle = await pool.submit(witness, deadline=now() + 0.05)
-        assert (await ends_late(handle)).phase == "queued"
+        clock.start()
+        with pytest.raises(PoolOverloaded) as refused, deadline_scope(now() + 0.05 if scope else None):
+            await pool.submit(witness, deadline=None if scope else now() + 0.05)
+        assert clock.shows(0.05)
+        assert refused.value.reason == "timeout"
+        with pytest.raises(PoolOverloaded), deadline_scope(now()):
+            await pool.run(witness)
+        assert clock.shows(0.05)
+        assert pool.stats().accepted == 1
     assert witness.starts == 0
 
 

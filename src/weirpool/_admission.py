@@ -92,11 +92,6 @@ class Admission:
         """How many submitters wait for room."""
         return len(self._line) + self._reserved
 
-    @property
-    def starts_at_once(self) -> bool:
-        """Whether a job that is accepted starts at once, as there is no queue."""
-        return not self._queue_size
-
     def check_open(self) -> None:
         """Refuse if the pool is closing or closed."""
         if self._ledger.pool is not OPEN:
@@ -186,7 +181,7 @@ class Admission:
         self._refuse_overload("full")
 
     async def wait(self, job: Job, patience: float | None) -> Job:
-        """Accept a job that was not admitted, once it is its turn; wait for that for `patience` seconds.
+        """Accept a job that was not admitted, once it is its turn; wait for `patience` seconds, or until its deadline.
 
         A job that submits lends its place meanwhile, and waits to have one again.
 
@@ -196,6 +191,9 @@ class Admission:
         if self._is_for_caller(job):
             await self._run_by_caller(job)
             return job
+        if job.deadline is not None:  # after which there would be nothing to accept
+            left = max(0.0, job.deadline - self._loop.time())
+            patience = left if patience is None else min(patience, left)
         if patience == 0:
             self.refuse_full()
         run = inside(self._loop)
@@ -204,7 +202,7 @@ class Admission:
         return await self._wait_inside(run, job, patience)
 
     async def _wait_inside(self, run: Run, job: Job, patience: float | None) -> Job:
-        if self.starts_at_once:  # else there may be room, and to submit is not to wait for the job
+        if not self._queue_size:  # else there may be room, and to submit is not to wait for the job
             refuse_circle(run, job)
         held: Job | None = None
 

@@ -25,7 +25,6 @@ from ._show import function_name
 from ._waiting import Errand, Waiters
 
 if TYPE_CHECKING:
-    from asyncio import TimerHandle
     from collections.abc import Awaitable, Callable, Sequence
 
     from ._admission import Admission
@@ -69,7 +68,8 @@ class Batch(AsyncResource, Generic[I_contra, T_co]):
             JobTimeout: the time of the batch's job ran out; or that of the `deadline_scope` that this is called in, and then
                 the item is taken out as if this were cancelled, but the end of the job is not waited for.
             JobCancelled: it was cancelled.
-            PoolOverloaded: there was no room for it within `submit_timeout`.
+            PoolOverloaded: there was no room for it within `submit_timeout`; or this is called by a job, and too many lend
+                their places.
             PoolClosed: the pool is closing or closed, and the batch was not accepted before.
             RuntimeError: this batch has been closed, or this is called from another thread or event loop; or by a job for
                 which the batch's would wait, as they have the same key.
@@ -83,7 +83,8 @@ class Batch(AsyncResource, Generic[I_contra, T_co]):
         Cancelling it cancels nothing but the waiting.
 
         Raises:
-            RuntimeError: called from one of its own jobs, or from another thread or event loop.
+            RuntimeError: called from another thread or event loop, or from one of its own jobs; or from a job that would wait
+                for ever, as one of them has the same key and waits for that: then this takes no more items all the same.
         """
         await self._batcher.close()
 
@@ -152,6 +153,10 @@ class Batcher:
         _checks.on_loop("calling a batch", self._loop)
         if self._closed:
             raise RuntimeError(f"the batch of {self._name} has been closed: it takes no more items")
+        around = CURRENT.get()
+        due = around.due if isinstance(around, Within) and around.loop is self._loop else None
+        if due is not None and due <= self._loop.time():
+            raise JobTimeout(self._name, 0.0, "queued")
         group = self._open
         if group is None:
             self._admission.check_open()
@@ -163,7 +168,7 @@ class Batcher:
                 group.timer = self._loop.call_later(self._max_wait, submit, context=Context())
             else:
                 group.timer = self._loop.call_soon(submit, context=Context())
-        entry = Entry(item, group)
+        entry = Entry(item, group, due)
         group.entries[entry] = None
         if len(group.entries) >= self._max_size:
             self._submit(group)
@@ -179,19 +184,25 @@ class Batcher:
                 group.accepted()
                 return
         except PoolError as error:
-            self._fail(group, error)
+            self._refused(group, error)
             return
         group.errand = Errand(self._admission.wait_for_others(job, self._patience), partial(self._answered, group))
-        if self._admission.starts_at_once:  # else there may be room although some job waits for this one
-            group.waits_for_job()
+        group.waits_for_job()
         group.errand.go_on()
 
     def _answered(self, group: Group, error: Exception | None) -> None:
         """Hear that what stood in line was accepted, or why not."""
         if error is None:
             group.accepted()
+            if group.over:  # all have gone while it was accepted, by something that was called for that
+                group.job.cancel()
         else:
-            self._fail(group, error)
+            self._refused(group, error)
+
+    def _refused(self, group: Group, error: Exception) -> None:
+        del group.job
+        if not group.over:
+            group.fail(error)
 
     def _shut(self, group: Group) -> None:
         """Put no more items into a batch."""
@@ -202,11 +213,6 @@ class Batcher:
             group.timer.cancel()
             group.timer = None
 
-    def _fail(self, group: Group, error: Exception) -> None:
-        assert isinstance(error, PoolError)
-        group.error = error.again()  # without a traceback, which has frames that hold the batch
-        group.end()
-
     def _ended(self, group: Group) -> None:
         del self._groups[group]
         if not self._groups:
@@ -216,8 +222,9 @@ class Batcher:
 
     async def outcome(self, entry: Entry) -> Any:
         """Wait for the result of an item, and return it; or raise."""
-        group = entry.group
-        timer = self._timer(entry)
+        group, due, timer = entry.group, entry.due, None
+        if due is not None:
+            timer = self._loop.call_at(due, self._out_of_time, entry, due - self._loop.time(), context=Context())
         try:
             if not group.over:
                 await self._wait(entry)
@@ -233,19 +240,12 @@ class Batcher:
             del entry.group, group
             entry.run = entry.refusal = None
 
-    def _timer(self, entry: Entry) -> TimerHandle | None:
-        """Bound the wait of a caller that is in a `deadline_scope`; not the job, which is that of others, too."""
-        around = CURRENT.get()
-        due = around.due if isinstance(around, Within) and around.loop is self._loop else None
-        if due is None:
-            return None
-        return self._loop.call_at(due, self._out_of_time, entry, due - self._loop.time(), context=Context())
-
     def _out_of_time(self, entry: Entry, had: float) -> None:
+        """End the wait of a caller that is in a `deadline_scope`; not the job, which is that of others, too."""
         group = entry.group
         if not group.over:
             runs = group.begun and group.job.run is not None
-            entry.refuse(JobTimeout(self._name, max(0.0, had), "running" if runs else "queued"))
+            entry.refuse(JobTimeout(self._name, had, "running" if runs else "queued"))
             if self._take_out(entry):  # now, as its caller may have to wait for a place before it raises that
                 group.job.cancel()
 
@@ -253,13 +253,15 @@ class Batcher:
         """Wait until the batch is over; a job lends its place meanwhile."""
         if CURRENT.get() is not None and (run := inside(self._loop)) is not None:
             targets: Sequence[Job] = ()
-            if current_task() is run.task:
+            if current_task() is run.task and entry.due is None:  # else the wait has an end of its own, and is in no circle
                 targets, entry.run = entry.group.targets, run
                 for job in targets:
-                    refuse_circle(run, job)
-            async with Lent(run, self._crew, targets, abort=partial(self._leave, entry)) as wait:
-                assert wait is not None  # as it is not to wait anyway
-                await self._woken(entry, Waiter(wait))
+                    entry.refuse_circle(job)
+                    del job
+            if entry.refusal is None:
+                async with Lent(run, self._crew, targets, abort=partial(self._leave, entry)) as wait:
+                    assert wait is not None  # as it is not to wait anyway
+                    await self._woken(entry, Waiter(wait))
         else:
             await self._woken(entry, Future())
         if entry.refusal is not None:
@@ -291,8 +293,8 @@ class Batcher:
         if group.entries or group.begun:
             return not group.entries
         self._shut(group)
-        if group.errand is not None:
-            group.errand.cancel()
+        if group.errand is not None and group.errand.cancel():
+            del group.job
         group.end()
         return False
 
@@ -307,6 +309,9 @@ class Batcher:
         self._closed = True
         if self._open is not None:
             self._submit(self._open)
+        if run is not None and current_task() is run.task:
+            for group in self._groups:
+                refuse_circle(run, group.job)
         await self._lending(self._all_over, anyway=True)
 
     async def _all_over(self) -> None:
@@ -318,7 +323,7 @@ class Batcher:
         group = self._open
         assert group is not None  # else it is not among those that are told
         self._shut(group)
-        self._fail(group, PoolClosed(self._crew.name))
+        group.fail(PoolClosed(self._crew.name))
 
     def give_up_source(self) -> None:
         """Have nothing that could be waited for."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _checks
 from ._circles import refuse_circle
-from ._errors import context_of, set_context, traceback_of
+from ._errors import PoolError, context_of, set_context, traceback_of
 from ._lifecycle import SUCCEEDED
 from ._runner import as_awaitable
 from ._show import function_name, type_name
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from ._errors import PoolError
     from ._job import Job
     from ._run import Run
     from ._waiting import Errand
@@ -31,17 +30,19 @@ __all__ = ["Entry", "Group"]
 class Entry:
     """One item, and whoever waits for its result."""
 
-    __slots__ = ("group", "index", "item", "refusal", "run", "waiter", "woken")
+    __slots__ = ("due", "group", "index", "item", "refusal", "run", "waiter", "woken")
 
-    def __init__(self, item: Any, group: Group) -> None:
+    def __init__(self, item: Any, group: Group, due: float | None) -> None:
         self.item = item
+        self.due = due
+        """When the time of the caller is over; None: it waits as long as it takes."""
         self.group = group
         self.index = 0
         """Where it is in the list."""
         self.woken = False
         self.waiter: Future[None] | None = None
         self.run: Run | None = None
-        """That of the job whose own task waits."""
+        """That of the job whose own task waits, as long as it takes."""
         self.refusal: Exception | None = None
         """Why it waits no longer."""
 
@@ -50,6 +51,14 @@ class Entry:
         self.woken = True
         if self.waiter is not None:
             release(self.waiter)
+
+    def refuse_circle(self, job: Job) -> None:
+        """Have the caller not wait if that would be for ever."""
+        if self.run is not None:
+            try:
+                refuse_circle(self.run, job)
+            except RuntimeError as refusal:
+                self.refuse(refusal.with_traceback(None))  # which has frames that hold the job, and so the results of others
 
     def refuse(self, refusal: Exception) -> None:
         """Have the caller wait no longer, and raise this."""
@@ -91,9 +100,17 @@ class Group:
     def end(self) -> None:
         """Note that all is over, and tell the callers."""
         self.over = True
+        self.errand = None
+        self.targets.clear()
         self._on_end(self)
         for entry in self.entries:
             entry.wake()
+
+    def fail(self, error: Exception) -> None:
+        """End without a job."""
+        assert isinstance(error, PoolError)
+        self.error = error.again()  # without a traceback, which has frames that hold the batch
+        self.end()
 
     def accepted(self) -> None:
         """Note that the job was accepted."""
@@ -103,13 +120,10 @@ class Group:
 
     def waits_for_job(self) -> None:
         """Note that the callers can't go on before the job has ended, and tell those for whom that would never be."""
-        self.targets[:] = [self.job]
-        for entry in self.entries:
-            if entry.run is not None and not self.over:
-                try:
-                    refuse_circle(entry.run, self.job)
-                except RuntimeError as refusal:
-                    entry.refuse(refusal.with_traceback(None))
+        if not self.over:
+            self.targets[:] = [self.job]
+            for entry in self.entries:
+                entry.refuse_circle(self.job)
 
     def numbered(self) -> list[Any]:
         """Return the items whose callers have not gone, and note where each of them is."""

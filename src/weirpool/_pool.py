@@ -349,8 +349,8 @@ class WorkerPool(AsyncResource):
         """Have a job accepted, and return its handle.
 
         While there is room this returns without waiting. When the pool is full it waits, first come, first served, for
-        `submit_timeout` at most. Cancelling it while it waits leaves no trace. A job of this pool that has had to wait waits
-        until it has a place again, too, which that does not bound.
+        `submit_timeout` at most, and not beyond its deadline. Cancelling it while it waits leaves no trace. A job of this
+        pool that has had to wait waits until it has a place again, too, which that does not bound.
 
         The job runs in a task of its own, in a copy of the caller's context as it is now. Jobs start in the order in which
         they were accepted.
@@ -375,7 +375,7 @@ class WorkerPool(AsyncResource):
             A handle to await, cancel or ignore.
 
         Raises:
-            PoolOverloaded: there was no room within `submit_timeout`.
+            PoolOverloaded: there was no room within `submit_timeout`, or before the deadline.
             PoolClosed: the pool is closing or closed, or began to close while this was waiting.
             TypeError: an argument is of the wrong kind: `fn` is a coroutine instead of a function, for instance.
             ValueError: an argument is out of its range.
@@ -469,7 +469,7 @@ class WorkerPool(AsyncResource):
             What the job returned.
 
         Raises:
-            PoolOverloaded: there was no room within `submit_timeout`.
+            PoolOverloaded: there was no room within `submit_timeout`, or before the deadline.
             PoolClosed: the pool is closing or closed.
             JobTimeout: the job's time ran out.
             JobCancelled: the job was cancelled; the caller was not.

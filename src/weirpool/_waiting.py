@@ -50,35 +50,47 @@ class Errand:
 
     Args:
         coroutine: what to carry on.
-        on_end: called with what it has raised, or None, unless it was cancelled.
+        on_end: called with what it has raised, or None; not if it was cancelled.
     """
 
-    __slots__ = ("_coroutine", "_on_end")
+    __slots__ = ("_coroutine", "_on_end", "_running")
 
-    def __init__(self, coroutine: Coroutine[Any, None, None], on_end: Callable[[Exception | None], None]) -> None:
-        self._coroutine: Coroutine[Any, None, None] | None = coroutine
+    def __init__(self, coroutine: Coroutine[Any, Any, None], on_end: Callable[[Exception | None], None]) -> None:
+        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
         self._on_end = on_end
+        self._running = False
 
     def go_on(self, _: object = None) -> None:
         """Carry it on until it waits, or has ended."""
-        if self._coroutine is None:  # it was cancelled when what it waits for was done already
+        coroutine = self._coroutine
+        if coroutine is None:  # it was cancelled when what it waits for was done already
             return
-        ended_with: Exception | None = None
+        self._running = True
         try:
-            future = self._coroutine.send(None)
+            future = coroutine.send(None)
         except StopIteration:
-            pass
+            self._on_end(None)
         except Exception as error:
-            ended_with = error
+            self._on_end(error)
         else:
-            future.add_done_callback(self.go_on, context=Context())
-            return
-        self._coroutine = None
-        self._on_end(ended_with)
+            if self._coroutine is None:  # it was cancelled by something that it has called
+                self._end(coroutine)
+            else:
+                future.add_done_callback(self.go_on, context=Context())
+        finally:
+            self._running = False
 
-    def cancel(self) -> None:
-        """Cancel it; it ends by that, before this returns."""
+    def cancel(self) -> bool:
+        """Cancel it; say whether it has ended by that.
+
+        If it is what calls this, it ends when it waits next; or it comes to its own end, and `on_end` is called.
+        """
         coroutine, self._coroutine = self._coroutine, None
         assert coroutine is not None  # else it has ended
+        if not self._running:
+            self._end(coroutine)
+        return not self._running
+
+    def _end(self, coroutine: Coroutine[Any, Any, None]) -> None:
         with suppress(CancelledError):
             coroutine.throw(CancelledError())

@@ -160,8 +160,9 @@ class World:
     async def submit(self, job: Job, **options: Any) -> JobHandle[Any]:
         """Submit a job, which sees the mark in its context that its submitter has left there."""
         story = self._submitted(job, options)
-        patience = self.options["submit_timeout"]
-        began, blocked = self.loop.time(), self.blocked
+        patience, began, blocked = self.options["submit_timeout"], self.loop.time(), self.blocked
+        if story.deadline is not None:  # after which nobody waits for room
+            patience = min(math.inf if patience is None else patience, max(0.0, story.deadline - began))
         try:
             handle = await self.pool.submit(self._called, job, story, name=f"job {story.mark}", **options)
         except PoolOverloaded as full:
@@ -171,16 +172,16 @@ class World:
             # A job hears of it when it has a place again.
             late = 0.0 if story.nested else waited - full.waited
             if full.reason != ("timeout" if patience else "full") or abs(late) > A_LITTLE:
-                self.violation(f"submit_timeout is {patience}, and after {waited:g} s: {full!r} ({full.reason})")
+                self.violation(f"patience is {patience}, and after {waited:g} s: {full!r} ({full.reason})")
             if waited < (patience or 0) - A_LITTLE:
-                self.violation(f"submit_timeout is {patience}, and submit() gave up after {waited:g} s")
+                self.violation(f"patience is {patience}, and submit() gave up after {waited:g} s")
             raise
         finally:
             waited = self.loop.time() - began - (self.blocked - blocked)
             if story.nested or self.sheds:  # it waits to have its own place back, too, or until its job has ended
                 patience = None
             if patience is not None and waited > patience + A_LITTLE and not self.jittered:
-                self.violation(f"submit_timeout is {patience}, and submit() waited for {waited:g} s")
+                self.violation(f"patience is {patience}, and submit() waited for {waited:g} s")
         return self._accepted(story, handle)
 
     def submit_nowait(self, job: Job, **options: Any) -> JobHandle[Any]:
