@@ -61,6 +61,22 @@ def test_when_all_is_done_nothing_is_done_again_and_the_status_is_the_same(comma
     assert "0 done in " in command.said
 
 
+@pytest.mark.complains
+@pytest.mark.parametrize("order", [[], ["--unordered"]], ids=["ordered", "unordered"])
+def test_what_is_cut_off_has_not_failed_whatever_the_function_makes_of_that(command: Command, order: list[str]) -> None:
+    command.write("in", *range(4))
+    arguments = ["work:turned", *JOB[:-1], 4, *order]
+    assert command(*arguments) == 130
+    assert command.read("out") == []
+    assert [json.loads(line)["message"] for line in command.read("failed")] == ["one"]  # which waited for 0, if in order
+    assert done(Path("journal")) == {2}
+    command.write("work.py", "async def turned(item):", "    return item")
+    sys.modules.pop("work")
+    assert command(*arguments) == 1
+    assert command.read("out") == ["0", "2", "3"]
+    assert len(command.read("failed")) == 1
+
+
 def test_a_file_that_has_grown_is_gone_on_with(command: Command) -> None:
     command.write("in", *range(10))
     assert command("work:double", *JOB) == 0

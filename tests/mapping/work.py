@@ -176,6 +176,20 @@ async def interrupt_twice_at_3(item: int) -> int:
     return item
 
 
+async def turned(item: int) -> int:
+    """Fail at 1; at 2, which comes after that, cut off all by two signals; and make something else of a cancellation."""
+    if item == 1:
+        raise ValueError("one")
+    if item == 2:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    try:
+        await asyncio.sleep(1000)
+    except asyncio.CancelledError:
+        raise RuntimeError("the connection is gone") from None
+    return item
+
+
 async def noted(item: int) -> int:
     """Take a moment, and note that it has been called."""
     with Path("called").open("a") as called:

@@ -11,10 +11,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import weirpool
-from weirpool import Failed, JobCancelled, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool import Failed, PoolClosed, PoolOverloaded, WorkerPool
 from weirpool.policies import Retry
 from weirpool.standalone._signals import listening
 
+from ._cut_off import CutOff
 from ._errors import CommandError
 from ._function import job
 from ._journal import Journal, anew
@@ -73,6 +74,7 @@ class Command:
         self._options = options
         self.status = 0
         self._trouble: str | None = None
+        self._cut_off = CutOff()
         standard = _Standard(options, stack)
         self._job: Callable[[Any], Awaitable[Any]] = job(function, processes=options.processes)
         source = standard.input if options.input is None else _opened_input(options.input, stack)
@@ -127,6 +129,7 @@ class Command:
             rate=options.rate,
             shutdown_timeout=options.shutdown_timeout,
             cancel_grace=min(_GRACE, options.shutdown_timeout),
+            observers=[self._cut_off],
             name="map",
         )
         progress = Progress(
@@ -217,8 +220,7 @@ class Command:
     def _take(self, result: Any) -> None:
         """Note what has become of one item."""
         if isinstance(result, Failed):
-            # What was cancelled because the command is to end has not been done.
-            if not isinstance(result.error, JobCancelled) or result.error.reason != "shutdown":
+            if result not in self._cut_off:
                 self._outputs.fail(result.item, result.error)
             return
         line, value = result
