@@ -77,6 +77,20 @@ def test_what_is_cut_off_has_not_failed_whatever_the_function_makes_of_that(comm
     assert len(command.read("failed")) == 1
 
 
+@pytest.mark.complains
+@pytest.mark.parametrize(
+    ("function", "status"),
+    [("work:interrupt_itself", 130), ("work:interrupt_thread", 130), ("work:leave_by_a_task", 3)],
+)
+def test_what_is_done_is_written_also_where_the_function_ends_the_run(command: Command, function: str, status: int) -> None:
+    command.write("in", *range(10))
+    arguments = [function, *JOB[:-1], 1]
+    assert command(*arguments) == status
+    assert command.read("out") == ["0", "1", "2"]
+    assert command.read("failed") == []
+    assert done(Path("journal")) == {1, 2, 3}
+
+
 def test_a_file_that_has_grown_is_gone_on_with(command: Command) -> None:
     command.write("in", *range(10))
     assert command("work:double", *JOB) == 0
@@ -256,6 +270,32 @@ async def test_who_is_cancelled_while_results_are_written_takes_none_of_them_wit
     await outputs.flush()
     assert (here / "out").read_text() == '"first"\n"second"\n'
     assert done(here / "journal") == {1, 2}
+    os.close(file)
+    journal.close()
+
+
+async def test_after_a_write_that_has_failed_nothing_is_written_even_if_there_is_room_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the journal would count what has come to nothing, and the output have a gap there."""
+    file = os.open("out", os.O_WRONLY | os.O_CREAT)
+    journal = Journal(here / "journal", {}, None)
+    journal.begin()
+    outputs = Outputs(file, None, journal)
+
+    def full(file: int, data: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    outputs.succeed(Line(1, None), "first")
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            await outputs.flush()
+    outputs.succeed(Line(2, None), "second")
+    with pytest.raises(OSError, match="No space left"):
+        await outputs.flush()
+    assert (here / "out").read_text() == ""
+    assert done(here / "journal") == set()
     os.close(file)
     journal.close()
 

@@ -70,6 +70,28 @@ async def leave(item: Any) -> Any:
         sys.exit("enough")
 
 
+async def interrupt_itself(item: int) -> int:
+    if item == 3:
+        raise KeyboardInterrupt
+    return item
+
+
+def interrupt_thread(item: int) -> int:
+    if item == 3:
+        raise KeyboardInterrupt
+    return item
+
+
+async def leave_by_a_task(item: int) -> int:
+    if item == 3:
+        await asyncio.create_task(_leave())
+    return item
+
+
+async def _leave() -> None:
+    sys.exit(0)
+
+
 def leave_thread(item: Any) -> Any:
     if item:
         sys.exit(3)

@@ -36,5 +36,7 @@ class CutOff(Observer):
             self._jobs.add(event.id)
 
     def __contains__(self, failed: Failed[Line]) -> bool:
+        if isinstance(failed.error, KeyboardInterrupt | SystemExit):  # which end the event loop in its next turn
+            return True
         # The pool has no jobs but those of the items, and numbers them from 1 in their order.
         return failed.index + 1 in self._jobs

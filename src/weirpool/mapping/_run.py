@@ -49,8 +49,8 @@ def run(function: str, options: Options) -> int:
         command = Command(function, options, stack)
         try:
             code = weirpool.run(command.main, exit_timeout=_EXIT)
-        except SystemExit as end:  # which is how the status is known if the process has to be ended
-            code = int(end.code or 0)
+        except SystemExit:  # of `main`, by which the status is known if the process has to be ended; or of what is not ours
+            code = _STOPPED
         return command.status or code
 
 
@@ -182,7 +182,6 @@ class Command:
             finally:
                 for each in others:
                     each.cancel()
-            await self._outputs.flush()
 
     def _say_failures(self, progress: Progress) -> None:
         """Say what has failed first, unless that is written to a file."""
@@ -204,7 +203,7 @@ class Command:
             retry=retry,
         )
         try:
-            async with results:
+            async with results, outputs:  # the results that there are, before what is under way is waited for
                 async for result in results:
                     self._take(result)
                     if outputs.many:
