@@ -546,6 +546,21 @@ def test_help_says_how_it_ends_and_has_examples(capsys: pytest.CaptureFixture[st
     assert "map" in capsys.readouterr().out
 
 
+def test_help_that_nobody_reads_ends_quietly(here: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    asked = [sys.executable, "-m", "weirpool", "map", "--help"]
+    ran = subprocess.run(asked, stdout=theirs, stderr=subprocess.PIPE, text=True, cwd=here, check=False)
+    os.close(theirs)
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+def test_help_for_which_there_is_no_room_says_so(here: Path) -> None:
+    line = f"{sys.executable} -m weirpool map --help > /dev/full"
+    ran = subprocess.run(["bash", "-c", line], stderr=subprocess.PIPE, text=True, cwd=here, check=False)
+    assert (ran.returncode, ran.stderr) == (3, "weirpool map: can't write: [Errno 28] No space left on device\n")
+
+
 def test_without_cyclopts_it_is_said_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
