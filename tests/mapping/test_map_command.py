@@ -499,6 +499,7 @@ def test_results_are_written_as_they_come_where_there_are_many(command: Command,
         (["-i", "in", "-o", "out", "--failures", "./out"], "--failures: out is --output, too"),
         (["-i", "in", "-o", "nowhere/out"], "--output: [Errno 2] No such file or directory: 'nowhere/out'"),
         (["-i", "."], "--input: . is a directory"),
+        (["--\x1b[2J"], "Unknown option: --\\x1b[2J"),
         (["-i", "j.new", "-o", "out", "--journal", "j"], "--journal, while it is written anew: j.new is the input, too"),
         (["-i", "in", "-o", "out", "--journal", "null"], "--journal: null is no regular file"),
         (

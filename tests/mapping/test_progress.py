@@ -105,6 +105,19 @@ def test_log_records_are_shown_as_messages() -> None:
     assert seen.stream.getvalue() == "\r\x1b[Kcareful with that\n"
 
 
+def test_each_line_of_a_log_record_has_one() -> None:
+    seen = Seen(terminal=True)
+    seen.progress.handle(logging.LogRecord("mine", logging.WARNING, "", 1, "first\nsecond", (), None))
+    assert seen.stream.getvalue() == "\r\x1b[Kfirst\n\r\x1b[Ksecond\n"
+
+
+def test_what_is_said_of_an_item_can_only_be_read_and_does_nothing_to_a_terminal() -> None:
+    seen = Seen()
+    seen.progress.say("line 1: ValueError: \x1b[2Jä\nline 2: fine\r")
+    seen.progress.handle(logging.LogRecord("mine", logging.WARNING, "", 1, "\x1b]0;mine\x07", (), None))
+    assert seen.stream.getvalue() == "line 1: ValueError: \\x1b[2Jä\\nline 2: fine\\r\n\\x1b]0;mine\\x07\n"
+
+
 def test_nobody_who_looks_is_no_reason_to_stop() -> None:
     stream = io.StringIO()
     stream.close()

@@ -7,6 +7,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from weirpool._plain import plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,10 +73,12 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a log record."""
-        self.say(self.format(record))
+        for line in self.format(record).split("\n"):
+            self.say(line)
 
     def say(self, message: str) -> None:
         """Show a message, on a line of its own."""
+        message = plain(message)  # which may quote an item
         self._write(f"\r\x1b[K{message}\n" if self._terminal and not self._quiet else f"{message}\n")
 
     def show(self) -> None:

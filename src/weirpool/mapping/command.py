@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from weirpool._plain import plain
+
 from ._errors import CommandError
 from ._options import Options
 
@@ -98,5 +100,5 @@ def _carry_out(function: str, options: Options) -> int:
 
 
 def _complain(error: object, status: int) -> int:
-    print(f"weirpool map: {error}", file=sys.stderr)  # noqa: T201
+    print(plain(f"weirpool map: {error}"), file=sys.stderr)  # noqa: T201
     return status
