@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from weirpool import Percentiles
-from weirpool.mapping._progress import Progress, duration, milliseconds
+from weirpool.mapping._progress import Progress, duration, fitting, milliseconds
 
 
 class Seen:
@@ -78,7 +78,21 @@ def test_on_a_terminal_a_message_takes_the_place_of_the_line(monkeypatch: pytest
     seen.progress.note = "stopping"
     seen.progress.show()
     seen.progress.say("something")
-    assert seen.stream.getvalue() == "\rstopping: 0 done, 0\x1b[K\r\x1b[Ksomething\n"
+    assert seen.stream.getvalue() == "\rstopping: 0 done\x1b[K\r\x1b[Ksomething\n"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (42, "1,000 of ~2,000 (50%), 10/s, 0 failed, p50"),
+        (41, "1,000 of ~2,000 (50%), 10/s, 0 failed"),
+        (28, "1,000 of ~2,000 (50%), 10/s"),
+        (26, "1,000 of ~2,000 (50%)"),
+        (5, "1,000"),
+    ],
+)
+def test_parts_for_which_there_is_no_room_are_left_out_as_a_whole(width: int, shown: str) -> None:
+    assert fitting("1,000 of ~2,000 (50%), 10/s, 0 failed, p50", width) == shown
 
 
 def test_elsewhere_each_has_a_line() -> None:

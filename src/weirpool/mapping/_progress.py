@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._lines import Lines
     from ._outputs import Outputs
 
-__all__ = ["Progress", "duration", "milliseconds"]
+__all__ = ["Progress", "duration", "fitting", "milliseconds"]
 
 _OFTEN = 0.2  # seconds
 _SELDOM = 10.0
@@ -86,8 +86,7 @@ class Progress(logging.Handler):
         if not self._quiet:
             line = self.line()
             if self._terminal:
-                width = shutil.get_terminal_size().columns - 1
-                self._write(f"\r{line[:width]}\x1b[K")
+                self._write(f"\r{fitting(line, shutil.get_terminal_size().columns - 1)}\x1b[K")
             else:
                 self._write(f"{line}\n")
 
@@ -141,6 +140,13 @@ class Progress(logging.Handler):
             self._stream.flush()
         except (OSError, ValueError):  # nobody reads it: that is no reason to stop
             pass
+
+
+def fitting(line: str, width: int) -> str:
+    """Return a line without those of its last parts for which there is no room; of the first, what there is room for."""
+    while len(line) > width and ", " in line:
+        line = line.rpartition(", ")[0]
+    return line[:width]
 
 
 def duration(seconds: float) -> str:
