@@ -142,6 +142,13 @@ def test_items_come_from_standard_input_and_results_go_to_standard_output(here: 
     assert ran.stderr.count("this is not a result") == (5000 if source != "null" else 0)
 
 
+@pytest.mark.parametrize("options", [["-i", "-", "-o", "-"], ["--input=-", "--output=-"]])
+def test_a_dash_is_standard_input_and_output_as_in_other_commands(here: Path, options: list[str]) -> None:
+    asked = [sys.executable, "-m", "weirpool", "map", "work:double", *options]
+    ran = subprocess.run(asked, input="1\n2\n", capture_output=True, text=True, cwd=here, check=True)
+    assert ran.stdout == "2\n4\n"
+
+
 # Functions --------------------------------------------------------------------------------------------------------------
 
 
@@ -499,6 +506,7 @@ def test_results_are_written_as_they_come_where_there_are_many(command: Command,
         (["-i", "in", "-o", "out", "--failures", "./out"], "--failures: out is --output, too"),
         (["-i", "in", "-o", "nowhere/out"], "--output: [Errno 2] No such file or directory: 'nowhere/out'"),
         (["-i", "."], "--input: . is a directory"),
+        (["-i", "--lines"], "Invalid value for -i: FILE is missing, or is './--lines' meant?"),
         (["--\x1b[2J"], "Unknown option: --\\x1b[2J"),
         (["-i", "j.new", "-o", "out", "--journal", "j"], "--journal, while it is written anew: j.new is the input, too"),
         (["-i", "in", "-o", "out", "--journal", "null"], "--journal: null is no regular file"),
