@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from weirpool.mapping import _progress
 from weirpool.mapping._errors import CommandError
 from weirpool.mapping._journal import Journal, Ranges
 from weirpool.mapping._lines import Line
@@ -50,6 +52,18 @@ def test_the_same_command_goes_on_where_it_was_ended(command: Command) -> None:
     assert command("work:interrupt_at_3", *JOB) == 0
     assert command.read("out") == [str(number) for number in range(100)]
     assert sys.modules["work"].called == list(range(len(before), 100))
+
+
+def test_progress_goes_on_where_it_was_as_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.write("in", *range(40))
+    arguments = ["work:interrupt_at_3", *JOB, "--total", 40]
+    assert command(*arguments) == 130
+    before = len(command.read("out"))
+    monkeypatch.setattr(_progress, "_SELDOM", 0.01)
+    assert command(*arguments) == 0
+    shown = [int(number) for number in re.findall(r"^(\d+) of 40 ", command.said, re.MULTILINE)]
+    assert 0 < before <= min(shown)
+    assert f"{40 - before} done in " in command.said
 
 
 def test_when_all_is_done_nothing_is_done_again_and_the_status_is_the_same(command: Command) -> None:
@@ -246,10 +260,12 @@ def test_numbers_are_held_as_ranges() -> None:
         ranges.add(number)
         assert number in ranges
     assert ranges.pairs() == [[1, 199]]
+    assert len(ranges) == 199
     ranges.add(202)
     ranges.add(203)
     ranges.add(205)
     assert ranges.pairs() == [[1, 199], [202, 203], [205, 205]]
+    assert len(ranges) == 202
 
 
 @pytest.mark.parametrize("steps", range(8))

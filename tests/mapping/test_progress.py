@@ -22,7 +22,7 @@ class Seen:
         self.lines = SimpleNamespace(size=None, read=0, number=0, items=0)
         self.outputs = SimpleNamespace(succeeded=0, failed=0)
         self.stats = SimpleNamespace(running=7, run_time=None)
-        given: dict[str, Any] = {"terminal": False, "quiet": False, "total": None} | options
+        given: dict[str, Any] = {"terminal": False, "quiet": False, "total": None, "before": 0} | options
         self.progress = Progress(
             given.pop("stream", self.stream),
             lines=self.lines,  # type: ignore[arg-type]
@@ -56,6 +56,14 @@ def test_else_that_is_guessed_from_the_size_of_the_file() -> None:
     assert seen.after(1, 50) == "50 of ~1,090 (5%), 50/s, 21 s left, 0 failed, 7 running"
     seen.lines.__dict__.update(read=10_000, number=1000, items=900)
     assert seen.after(1, 900).startswith("900 of ~900 (100%), ")
+
+
+def test_what_was_done_before_counts_as_done_and_not_for_the_rate() -> None:
+    seen = Seen(total=10_000, before=5000)
+    assert seen.progress.line() == "5,000 of 10,000 (50%), 0/s, 0 failed, 7 running"
+    assert seen.after(2, 1000) == "6,000 of 10,000 (60%), 500/s, 8.0 s left, 0 failed, 7 running"
+    seen.progress.end()
+    assert seen.stream.getvalue().startswith("1,000 done in 2.0 s, 500/s, ")
 
 
 def test_the_rate_is_that_of_late() -> None:

@@ -52,6 +52,9 @@ class Ranges:
     def __contains__(self, number: int) -> bool:
         return number < self._next or number in self._far
 
+    def __len__(self) -> int:
+        return self._next - 1 + len(self._far)
+
     def pairs(self) -> list[list[int]]:
         """Return the first and the last of each run of them."""
         pairs = [[1, self._next - 1]] if self._next > 1 else []

@@ -73,7 +73,7 @@ class Lines:
         read: how many bytes there are in the lines that were read.
         size: how many there are, if it is a file.
         number: how many lines were read.
-        items: how many of them were items that were not dealt with before.
+        items: how many of them were items; one that was dealt with before is not looked at, and counts as one.
     """
 
     def __init__(
@@ -161,6 +161,7 @@ class Lines:
         if number == 1:
             raw = raw.removeprefix(_BOM)
         if self._is_done(number):
+            self.items += 1
             return None
         raw = raw.removesuffix(b"\r")
         if not raw or raw.isspace():

@@ -58,7 +58,7 @@ class Options:
         failures: Write items that failed to this file, each with its line, its item and its error.
         replay: The input is such a file: do its items again.
         max_failures: Stop when so many items have failed.
-        total: How many items there are, for the time that is left; else that is guessed from the size of the file.
+        total: How many items there are, with those done before; else that is guessed from the size of the file.
         shutdown_timeout: After Ctrl-C, what has begun may take so many seconds; then it is cancelled.
         quiet: Say nothing of progress.
     """

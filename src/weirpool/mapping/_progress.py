@@ -32,9 +32,9 @@ class Progress(logging.Handler):
         terminal: whether that is one.
         quiet: whether nothing is shown but messages.
         total: how many items there are, if that is known.
+        before: how many of these were dealt with before this run.
         lines: what has been read.
         outputs: what has been written.
-        before: how many lines were dealt with before.
         stats: returns the pool's statistics.
         clock: returns the time, in seconds.
     """
@@ -46,6 +46,7 @@ class Progress(logging.Handler):
         terminal: bool,
         quiet: bool,
         total: int | None,
+        before: int,
         lines: Lines,
         outputs: Outputs,
         stats: Callable[[], PoolStats],
@@ -58,6 +59,7 @@ class Progress(logging.Handler):
         self._terminal = terminal
         self._quiet = quiet
         self._total = total
+        self._before = before
         self._lines = lines
         self._outputs = outputs
         self._stats = stats
@@ -104,6 +106,7 @@ class Progress(logging.Handler):
             rate = (done - self._seen) / (now - self._seen_at)
             self._rate = rate if not self._seen else _RECENT * rate + (1 - _RECENT) * self._rate
             self._seen, self._seen_at = done, now
+        done += self._before
         parts = [self._how_far(done), f"{self._rate:,.0f}/s"]
         total = self._guess()
         if total is not None and self._rate > 0 and total > done:

@@ -18,7 +18,7 @@ from weirpool.standalone._signals import listening
 from ._cut_off import CutOff
 from ._errors import CommandError
 from ._function import job
-from ._journal import Journal, anew
+from ._journal import Journal, Ranges, anew
 from ._lines import BadLine, Lines
 from ._outputs import Outputs, cut, opened
 from ._progress import Progress
@@ -95,7 +95,8 @@ class Command:
         # Where results come on the terminal, too, a line that changes would be in their way.
         self._quiet = options.quiet or (self._results is None and os.isatty(results))
         self._outputs = Outputs(results, failures, journal, numbered=options.numbered)
-        done = set[int]() if journal is None else journal.done
+        done = Ranges() if journal is None else journal.done
+        self._done_before = len(done)
         self._lines = Lines(
             source, text=options.lines, replay=options.replay, is_done=done.__contains__, blank=self._outputs.pass_over
         )
@@ -137,6 +138,7 @@ class Command:
             terminal=sys.stderr.isatty(),
             quiet=self._quiet,
             total=options.total,
+            before=self._done_before,
             lines=self._lines,
             outputs=self._outputs,
             stats=pool.stats,
