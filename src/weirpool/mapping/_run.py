@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import weirpool
 from weirpool import Failed, PoolClosed, PoolOverloaded, WorkerPool
 from weirpool.policies import Retry
-from weirpool.standalone._signals import listening
+from weirpool.standalone import listening
 
 from ._cut_off import CutOff
 from ._errors import CommandError
