@@ -142,6 +142,52 @@ def test_items_from_a_pipe_are_gone_on_with_as_well(command: Command, monkeypatc
     assert command.read("out") == [str(number) for number in range(100)]
 
 
+OTHER = "--journal: journal belongs to another input, or this one has changed; it may grow, and no more"
+
+
+@pytest.mark.parametrize("resumed", ["pipe", "file"])
+@pytest.mark.parametrize("begun", ["pipe", "file"])
+def test_another_input_is_refused_also_where_one_of_them_is_a_pipe(
+    command: Command, monkeypatch: pytest.MonkeyPatch, begun: str, resumed: str
+) -> None:
+    def ran(lines: list[int], source: str) -> int:
+        command.write("in", *lines)
+        if source == "file":
+            return command("work:double", *JOB)
+        with subprocess.Popen(["cat", "in"], stdout=subprocess.PIPE) as cat:
+            monkeypatch.setattr(sys, "stdin", cat.stdout)
+            return command("work:double", *JOB[2:])
+
+    assert ran(list(range(10)), begun) == 0
+    for other in ([*range(9), 10], list(range(5)), []):
+        assert ran(other, resumed) == 2
+        assert OTHER in command.said
+        assert command.read("out") == [str(2 * number) for number in range(10)]
+    for grown in (20, 30):  # and once more, when the journal has been written anew
+        assert ran(list(range(grown)), resumed) == 0
+        assert command.read("out") == [str(2 * number) for number in range(grown)]
+    assert ran([1], resumed) == 2
+
+
+def test_what_is_compared_may_come_in_pieces(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("in").write_text("1\n2\n")
+    with Path("in").open() as file:
+        journal = Journal(here / "journal", {}, file.fileno())
+        journal.begin()
+        journal.close()
+    ours, theirs = os.pipe()
+    os.write(theirs, b"1\n2\n3\n")
+    read = os.read
+    with monkeypatch.context() as slow:
+        slow.setattr(os, "read", lambda file, most: read(file, min(most, 1)))
+        journal = Journal(here / "journal", {}, ours)
+    assert journal.head == b"1\n2\n"
+    assert os.read(ours, 100) == b"3\n"
+    journal.close()
+    os.close(ours)
+    os.close(theirs)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -206,7 +252,7 @@ def test_who_opens_it_while_another_writes_it_anew_does_not_have_it(here: Path, 
 
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(CommandError, match="in use by another process"):
-        Journal(path, {}, None)
+        Journal(path, {}, 0)
 
 
 def test_a_file_that_has_grown_in_the_midst_of_a_line_is_refused(command: Command) -> None:
@@ -271,7 +317,7 @@ def test_numbers_are_held_as_ranges() -> None:
 @pytest.mark.parametrize("steps", range(8))
 async def test_who_is_cancelled_while_results_are_written_takes_none_of_them_with_him(here: Path, steps: int) -> None:
     file = os.open("out", os.O_WRONLY | os.O_CREAT)
-    journal = Journal(here / "journal", {}, None)
+    journal = Journal(here / "journal", {}, 0)
     journal.begin()
     outputs = Outputs(file, None, journal)
     outputs.succeed(Line(1, None), "first")
@@ -295,7 +341,7 @@ async def test_after_a_write_that_has_failed_nothing_is_written_even_if_there_is
 ) -> None:
     """Else the journal would count what has come to nothing, and the output have a gap there."""
     file = os.open("out", os.O_WRONLY | os.O_CREAT)
-    journal = Journal(here / "journal", {}, None)
+    journal = Journal(here / "journal", {}, 0)
     journal.begin()
     outputs = Outputs(file, None, journal)
 

@@ -68,6 +68,8 @@ class Lines:
         replay: whether lines are failures as this command has written them.
         is_done: says whether a line was dealt with before.
         blank: called with the number of a line that is empty.
+        head: what was read of it before.
+        saw: called with each piece that is read.
 
     Attributes:
         read: how many bytes there are in the lines that were read.
@@ -77,9 +79,19 @@ class Lines:
     """
 
     def __init__(
-        self, file: int, *, text: bool, replay: bool, is_done: Callable[[int], bool], blank: Callable[[int], None]
+        self,
+        file: int,
+        *,
+        text: bool,
+        replay: bool,
+        is_done: Callable[[int], bool],
+        blank: Callable[[int], None],
+        head: bytes = b"",
+        saw: Callable[[bytes], object] | None = None,
     ) -> None:
         self._file = file
+        self._head = head
+        self._saw = saw
         self._parse = _replayed if replay else _text if text else _json
         self._is_done = is_done
         self._blank = blank
@@ -103,7 +115,10 @@ class Lines:
 
     async def source(self) -> AsyncIterator[Line | BadLine]:
         """Return the items, to be read once."""
-        while not self._stopped and (chunk := await self._chunk()):
+        while not self._stopped and (chunk := self._head or await self._chunk()):
+            self._head = b""
+            if self._saw is not None:
+                self._saw(chunk)
             for line in self._feed(chunk):
                 yield line
         for line in self._last():

@@ -79,8 +79,7 @@ class Command:
         self._job: Callable[[Any], Awaitable[Any]] = job(function, processes=options.processes)
         source = standard.input if options.input is None else _opened_input(options.input, stack)
         _check_files(options, source, standard.output)
-        is_file = stat.S_ISREG(os.fstat(source).st_mode)
-        journal = self._opened_journal(source if is_file else None, stack)
+        journal = self._opened_journal(source, stack)
         self._failed_before = 0 if journal is None else journal.failed
         ends = (0, 0) if journal is None else (journal.output, journal.failures)
         names = (("--output", options.output), ("--failures", options.failures))
@@ -95,13 +94,19 @@ class Command:
         # Where results come on the terminal, too, a line that changes would be in their way.
         self._quiet = options.quiet or (self._results is None and os.isatty(results))
         self._outputs = Outputs(results, failures, journal, numbered=options.numbered)
-        done = Ranges() if journal is None else journal.done
+        done, head, saw = (Ranges(), b"", None) if journal is None else (journal.done, journal.head, journal.saw)
         self._done_before = len(done)
         self._lines = Lines(
-            source, text=options.lines, replay=options.replay, is_done=done.__contains__, blank=self._outputs.pass_over
+            source,
+            text=options.lines,
+            replay=options.replay,
+            is_done=done.__contains__,
+            blank=self._outputs.pass_over,
+            head=head,
+            saw=saw,
         )
 
-    def _opened_journal(self, source: int | None, stack: contextlib.ExitStack) -> Journal | None:
+    def _opened_journal(self, source: int, stack: contextlib.ExitStack) -> Journal | None:
         options = self._options
         if options.journal is None:
             return None
