@@ -169,6 +169,13 @@ def test_another_input_is_refused_also_where_one_of_them_is_a_pipe(
     assert ran([1], resumed) == 2
 
 
+def test_after_a_run_without_any_input_each_is_the_right_one(command: Command) -> None:
+    command.write("in", 1)
+    assert command("work:double", "-i", "/dev/null", *JOB[2:]) == 0
+    assert command("work:double", *JOB) == 0
+    assert command.read("out") == ["2"]
+
+
 def test_what_is_compared_may_come_in_pieces(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("in").write_text("1\n2\n")
     with Path("in").open() as file:
