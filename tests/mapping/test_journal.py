@@ -92,6 +92,14 @@ def test_what_is_cut_off_has_not_failed_whatever_the_function_makes_of_that(comm
 
 
 @pytest.mark.complains
+def test_nor_has_what_is_cut_off_in_a_thread(command: Command) -> None:
+    command.write("in", *range(3))
+    assert command("work:turned_in_threads", *JOB[:-1], 3) == 130
+    assert command.read("failed") == []
+    assert done(Path("journal")) == set()
+
+
+@pytest.mark.complains
 @pytest.mark.parametrize(
     ("function", "status"),
     [("work:interrupt_itself", 130), ("work:interrupt_thread", 130), ("work:leave_by_a_task", 3)],

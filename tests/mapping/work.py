@@ -13,6 +13,8 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
+from anyio import from_thread
+
 number = 3
 
 
@@ -210,6 +212,19 @@ async def turned(item: int) -> int:
     except asyncio.CancelledError:
         raise RuntimeError("the connection is gone") from None
     return item
+
+
+def turned_in_threads(item: int) -> int:
+    """Do the same in a thread, which looks whether it is cancelled; none fails before."""
+    if item == 2:
+        for _ in range(2):
+            from_thread.run_sync(signal.raise_signal, signal.SIGINT)
+    while True:
+        time.sleep(0.001)
+        try:
+            from_thread.check_cancelled()
+        except asyncio.CancelledError:
+            raise RuntimeError("the connection is gone") from None
 
 
 async def noted(item: int) -> int:

@@ -5,7 +5,6 @@ _options             what it was asked to do
 _function  _lines    the function that the user names; the items of a file or a pipe
 _journal   _progress what has been done before; what a person sees
 _outputs             results, failures and journal, written together
-_cut_off             what was under way when all was cancelled
 _run                 the pool, the signals, the exit status
 command              the options as the terminal has them
 """

@@ -11,11 +11,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import weirpool
-from weirpool import Failed, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool import Failed, JobCancelled, PoolClosed, PoolOverloaded, PoolState, WorkerPool
 from weirpool.policies import Retry
 from weirpool.standalone import listening
 
-from ._cut_off import CutOff
 from ._errors import CommandError
 from ._function import job
 from ._journal import Journal, Ranges, anew
@@ -74,9 +73,18 @@ class Command:
         self._options = options
         self.status = 0
         self._trouble: str | None = None
-        self._cut_off = CutOff()
         standard = _Standard(options, stack)
-        self._job: Callable[[Any], Awaitable[Any]] = job(function, processes=options.processes)
+        self._pool = WorkerPool(
+            max_workers=options.workers,
+            # At a rate what waits in the queue may wait for long, and would hold up the end: then nothing does.
+            queue_size=2 * options.workers if options.rate is None else 0,
+            job_timeout=options.timeout,
+            rate=options.rate,
+            shutdown_timeout=options.shutdown_timeout,
+            cancel_grace=min(_GRACE, options.shutdown_timeout),
+            name="map",
+        )
+        self._job: Callable[[Any], Awaitable[Any]] = job(function, self._is_cut_off, processes=options.processes)
         source = standard.input if options.input is None else _opened_input(options.input, stack)
         _check_files(options, source, standard.output)
         journal = self._opened_journal(source, stack)
@@ -126,18 +134,7 @@ class Command:
 
     async def main(self) -> None:
         """Run, and leave by the exit status."""
-        options = self._options
-        pool = WorkerPool(
-            max_workers=options.workers,
-            # At a rate what waits in the queue may wait for long, and would hold up the end: then nothing does.
-            queue_size=2 * options.workers if options.rate is None else 0,
-            job_timeout=options.timeout,
-            rate=options.rate,
-            shutdown_timeout=options.shutdown_timeout,
-            cancel_grace=min(_GRACE, options.shutdown_timeout),
-            observers=[self._cut_off],
-            name="map",
-        )
+        options, pool = self._options, self._pool
         progress = Progress(
             sys.stderr,
             terminal=sys.stderr.isatty(),
@@ -164,6 +161,10 @@ class Command:
                 progress.say(f"weirpool map: {self._trouble}")
         if self.status:
             raise SystemExit(self.status)
+
+    def _is_cut_off(self) -> bool:
+        """Say whether all that is under way has been cancelled."""
+        return self._pool.state is PoolState.CANCELLING
 
     def _ended(self, signal: int) -> int:
         if signal:
@@ -226,7 +227,7 @@ class Command:
     def _take(self, result: Any) -> None:
         """Note what has become of one item."""
         if isinstance(result, Failed):
-            if result not in self._cut_off:
+            if not _is_undone(result.error):
                 self._outputs.fail(result.item, result.error)
             return
         line, value = result
@@ -237,6 +238,13 @@ class Command:
             self._outputs.succeed(line, value)
         except Exception as error:  # it is nothing that JSON has, or can't be looked at
             self._outputs.fail(line, error)
+
+
+def _is_undone(error: BaseException) -> bool:
+    """Say whether an item has neither failed nor been done: it was cut off, or ends the event loop in its next turn."""
+    if isinstance(error, JobCancelled):
+        return error.reason == "shutdown"
+    return isinstance(error, KeyboardInterrupt | SystemExit)
 
 
 class _Standard:
