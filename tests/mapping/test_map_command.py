@@ -163,6 +163,13 @@ def test_async_functions_and_plain_ones_and_whatever_else_can_be_called(command:
     assert command.read("out") == [result]
 
 
+def test_what_a_plain_function_raises_in_its_thread_is_a_failure_of_that_item(command: Command) -> None:
+    command.write("in", 4, -1, 9)
+    assert command("math:sqrt", "-i", "in", "-o", "out") == 1
+    assert command.read("out") == ["2.0", "3.0"]
+    assert "line 2: ValueError: " in command.said
+
+
 def test_plain_functions_may_run_in_processes(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     command.write("in", *range(4))
     assert command("work:process_id", "-i", "in", "-o", "out", "--processes", "-w", 2) == 0
