@@ -67,6 +67,7 @@ import asyncio, importlib, os, signal, sys
 
 del os.EX_TEMPFAIL, os.killpg, signal.SIGKILL, signal.SIGPIPE
 sys.modules["termios"] = sys.modules["fcntl"] = None
+del asyncio.SelectorEventLoop.add_signal_handler  # what is left of it raises NotImplementedError
 
 import weirpool
 
@@ -78,8 +79,17 @@ async def main():
     assert pool.report.succeeded == 2
 
 
+async def worker():
+    async with weirpool.WorkerPool() as pool:
+        await pool.submit(asyncio.sleep, 0)
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        (report,) = await weirpool.serve(pool)
+    assert report.succeeded == 1
+
+
 asyncio.run(main())
-lacking = {"weirpool.standalone": AttributeError, "weirpool.mapping._journal": ImportError, "weirpool.top.watch": ImportError}
+assert weirpool.run(worker) == 0
+lacking = {"weirpool.mapping._journal": ImportError, "weirpool.top.watch": ImportError}
 for name, error in lacking.items():
     try:
         importlib.import_module(name)

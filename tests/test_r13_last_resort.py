@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import FOREVER, Clock, Gate, Stubborn, adds_up, balanced, echo, sleep, turns
-from weirpool import JobCancelled, JobState, PoolClosed, PoolState, WorkerPool
+from weirpool import JobCancelled, JobState, PoolClosed, PoolState, WorkerPool, _closing
 from weirpool._admission import Admission
 from weirpool._closing import Closing
 from weirpool._crew import Crew
 from weirpool._job import Job
 from weirpool._lifecycle import Ledger
 from weirpool._queue import JobQueue
-from weirpool._snapshot import ShutdownReport
 from weirpool.testing import DeterministicLoop, run
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ async def raised() -> list[BaseException]:
     return errors
 
 
-def plant(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, *, after: bool = False, times: int = 1) -> None:
-    """Have a method raise, the first few times that it is called; after it has done its work or instead."""
+def plant(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, *, after: bool = False, times: int = 1) -> None:
+    """Have a method or function raise, the first few times that it is called; after it has done its work or instead."""
     method: Callable[..., Any] = getattr(owner, name)
     left = times
 
@@ -291,7 +290,7 @@ async def test_a_job_that_can_not_be_ended_at_all_does_not_keep_the_others_from_
 async def test_if_not_even_the_last_resort_works_closing_raises_and_may_be_tried_again(
     monkeypatch: pytest.MonkeyPatch, clock: Clock, raised: list[BaseException]
 ) -> None:
-    plant(monkeypatch, ShutdownReport, "of", times=3)
+    plant(monkeypatch, _closing, "account", times=3)
     pool = WorkerPool(shutdown_timeout=0.4, cancel_grace=0.2)
     await pool.__aenter__()
     assert await pool.run(echo, 1) == 1

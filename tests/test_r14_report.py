@@ -266,6 +266,11 @@ async def test_a_report_is_frozen() -> None:
     assert not hasattr(report, "__dict__")
 
 
+def test_a_report_has_nothing_but_what_it_says_and_a_sum() -> None:
+    names = {name for name in dir(ShutdownReport) if not name.startswith("_")}
+    assert names == {field.name for field in dataclasses.fields(ShutdownReport)} | {"cancelled"}
+
+
 async def test_a_report_has_the_types_that_it_declares() -> None:
     async with WorkerPool() as pool:
         await pool.run(echo, 1)

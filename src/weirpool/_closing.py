@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from ._lending import outlast
 from ._lifecycle import OPEN, Ledger, PoolState
 from ._logs import fields
-from ._snapshot import ShutdownReport
+from ._snapshot import account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ._crew import Crew
     from ._observers import Listener
     from ._settings import Settings
+    from ._snapshot import ShutdownReport
 
 __all__ = ["Closing"]
 
@@ -259,7 +260,7 @@ class Closing:
             self._crew.write_off()
         if self._cancelled_at is None:
             self._drained = self._ledger.ended - self._ended_before
-        self.report = self.report or ShutdownReport.of(
+        self.report = self.report or account(
             self._name,
             self._ledger,
             strays=self._crew.survey(),

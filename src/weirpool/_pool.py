@@ -27,7 +27,7 @@ from ._run import CURRENT, current_run
 from ._settings import JOB_TIMEOUT as _JOB_TIMEOUT
 from ._settings import Default as _Default
 from ._settings import Settings, ordered, workers
-from ._snapshot import FailureType, PoolStats, ShutdownReport, Stray
+from ._snapshot import FailureType, PoolStats, ShutdownReport, Stray, account
 from ._telemetry import connect
 from ._ticket import Ticket
 
@@ -293,7 +293,7 @@ class WorkerPool(AsyncResource):
         if closing is None:  # never entered, and never will be
             if self._report is None:
                 self._ledger.move_pool(PoolState.CLOSED)
-                self._report = ShutdownReport.of(self._name, self._ledger)
+                self._report = account(self._name, self._ledger)
             return self._report
         if closing.report is not None:
             return closing.report

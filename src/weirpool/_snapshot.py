@@ -4,11 +4,10 @@
 # `weirpool`, which these classes say they come from.
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
 
 from ._lifecycle import ABANDONED, CANCELLED, FAILED, SUCCEEDED, TIMED_OUT, Ledger, PoolState
 
-__all__ = ["FailureType", "Percentiles", "PoolStats", "ShutdownReport", "Stray"]
+__all__ = ["FailureType", "Percentiles", "PoolStats", "ShutdownReport", "Stray", "account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,34 +199,6 @@ class ShutdownReport:
     drain_seconds: float
     cancel_seconds: float
 
-    @classmethod
-    def of(
-        cls,
-        pool: str,
-        ledger: Ledger,
-        strays: tuple[Stray, ...] = (),
-        drained: int = 0,
-        drain_seconds: float = 0.0,
-        cancel_seconds: float = 0.0,
-    ) -> Self:
-        """Draw up the account from a pool's books."""
-        ends = ledger.ends
-        return cls(
-            pool=pool,
-            accepted=ledger.accepted,
-            succeeded=ends[SUCCEEDED],
-            failed=ends[FAILED],
-            timed_out=ends[TIMED_OUT],
-            cancelled_queued=ledger.cancelled_queued,
-            cancelled_running=ends[CANCELLED] - ledger.cancelled_queued,
-            abandoned=ends[ABANDONED],
-            refused=dict(ledger.refused),
-            strays=strays,
-            drained=drained,
-            drain_seconds=drain_seconds,
-            cancel_seconds=cancel_seconds,
-        )
-
     @property
     def cancelled(self) -> int:
         """Jobs that were cancelled, queued or running."""
@@ -241,3 +212,30 @@ class ShutdownReport:
             f" (drained {self.drained} in {self.drain_seconds:.3g} s, cancelled for {self.cancel_seconds:.3g} s)"
         )
         return "\n  still running: ".join([text, *map(str, self.strays)])
+
+
+def account(
+    pool: str,
+    ledger: Ledger,
+    strays: tuple[Stray, ...] = (),
+    drained: int = 0,
+    drain_seconds: float = 0.0,
+    cancel_seconds: float = 0.0,
+) -> ShutdownReport:
+    """Draw up the account from a pool's books."""
+    ends = ledger.ends
+    return ShutdownReport(
+        pool=pool,
+        accepted=ledger.accepted,
+        succeeded=ends[SUCCEEDED],
+        failed=ends[FAILED],
+        timed_out=ends[TIMED_OUT],
+        cancelled_queued=ledger.cancelled_queued,
+        cancelled_running=ends[CANCELLED] - ledger.cancelled_queued,
+        abandoned=ends[ABANDONED],
+        refused=dict(ledger.refused),
+        strays=strays,
+        drained=drained,
+        drain_seconds=drain_seconds,
+        cancel_seconds=cancel_seconds,
+    )

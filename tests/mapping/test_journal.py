@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from weirpool.mapping import _progress
 from weirpool.mapping._errors import CommandError
 from weirpool.mapping._journal import Journal, Ranges
 from weirpool.mapping._lines import Line
@@ -52,6 +54,18 @@ def test_the_same_command_goes_on_where_it_was_ended(command: Command) -> None:
     assert sys.modules["work"].called == list(range(len(before), 100))
 
 
+def test_progress_goes_on_where_it_was_as_well(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.write("in", *range(40))
+    arguments = ["work:interrupt_at_3", *JOB, "--total", 40]
+    assert command(*arguments) == 130
+    before = len(command.read("out"))
+    monkeypatch.setattr(_progress, "_SELDOM", 0.01)
+    assert command(*arguments) == 0
+    shown = [int(number) for number in re.findall(r"^(\d+) of 40 ", command.said, re.MULTILINE)]
+    assert 0 < before <= min(shown)
+    assert f"{40 - before} done in " in command.said
+
+
 def test_when_all_is_done_nothing_is_done_again_and_the_status_is_the_same(command: Command) -> None:
     command.write("in", *range(10))
     assert command("work:odd_fails", *JOB) == 1
@@ -59,6 +73,44 @@ def test_when_all_is_done_nothing_is_done_again_and_the_status_is_the_same(comma
     assert command("work:odd_fails", *JOB) == 1
     assert (command.read("out"), command.read("failed")) == before
     assert "0 done in " in command.said
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize("order", [[], ["--unordered"]], ids=["ordered", "unordered"])
+def test_what_is_cut_off_has_not_failed_whatever_the_function_makes_of_that(command: Command, order: list[str]) -> None:
+    command.write("in", *range(4))
+    arguments = ["work:turned", *JOB[:-1], 4, *order]
+    assert command(*arguments) == 130
+    assert command.read("out") == []
+    assert [json.loads(line)["message"] for line in command.read("failed")] == ["one"]  # which waited for 0, if in order
+    assert done(Path("journal")) == {2}
+    command.write("work.py", "async def turned(item):", "    return item")
+    sys.modules.pop("work")
+    assert command(*arguments) == 1
+    assert command.read("out") == ["0", "2", "3"]
+    assert len(command.read("failed")) == 1
+
+
+@pytest.mark.complains
+def test_nor_has_what_is_cut_off_in_a_thread(command: Command) -> None:
+    command.write("in", *range(3))
+    assert command("work:turned_in_threads", *JOB[:-1], 3) == 130
+    assert command.read("failed") == []
+    assert done(Path("journal")) == set()
+
+
+@pytest.mark.complains
+@pytest.mark.parametrize(
+    ("function", "status"),
+    [("work:interrupt_itself", 130), ("work:interrupt_thread", 130), ("work:leave_by_a_task", 3)],
+)
+def test_what_is_done_is_written_also_where_the_function_ends_the_run(command: Command, function: str, status: int) -> None:
+    command.write("in", *range(10))
+    arguments = [function, *JOB[:-1], 1]
+    assert command(*arguments) == status
+    assert command.read("out") == ["0", "1", "2"]
+    assert command.read("failed") == []
+    assert done(Path("journal")) == {1, 2, 3}
 
 
 def test_a_file_that_has_grown_is_gone_on_with(command: Command) -> None:
@@ -96,6 +148,59 @@ def test_items_from_a_pipe_are_gone_on_with_as_well(command: Command, monkeypatc
             monkeypatch.setattr(sys, "stdin", cat.stdout)
             assert command("work:interrupt_at_3", *JOB[2:]) == status
     assert command.read("out") == [str(number) for number in range(100)]
+
+
+OTHER = "--journal: journal belongs to another input, or this one has changed; it may grow, and no more"
+
+
+@pytest.mark.parametrize("resumed", ["pipe", "file"])
+@pytest.mark.parametrize("begun", ["pipe", "file"])
+def test_another_input_is_refused_also_where_one_of_them_is_a_pipe(
+    command: Command, monkeypatch: pytest.MonkeyPatch, begun: str, resumed: str
+) -> None:
+    def ran(lines: list[int], source: str) -> int:
+        command.write("in", *lines)
+        if source == "file":
+            return command("work:double", *JOB)
+        with subprocess.Popen(["cat", "in"], stdout=subprocess.PIPE) as cat:
+            monkeypatch.setattr(sys, "stdin", cat.stdout)
+            return command("work:double", *JOB[2:])
+
+    assert ran(list(range(10)), begun) == 0
+    for other in ([*range(9), 10], list(range(5)), []):
+        assert ran(other, resumed) == 2
+        assert OTHER in command.said
+        assert command.read("out") == [str(2 * number) for number in range(10)]
+    for grown in (20, 30):  # and once more, when the journal has been written anew
+        assert ran(list(range(grown)), resumed) == 0
+        assert command.read("out") == [str(2 * number) for number in range(grown)]
+    assert ran([1], resumed) == 2
+
+
+def test_after_a_run_without_any_input_each_is_the_right_one(command: Command) -> None:
+    command.write("in", 1)
+    assert command("work:double", "-i", "/dev/null", *JOB[2:]) == 0
+    assert command("work:double", *JOB) == 0
+    assert command.read("out") == ["2"]
+
+
+def test_what_is_compared_may_come_in_pieces(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("in").write_text("1\n2\n")
+    with Path("in").open() as file:
+        journal = Journal(here / "journal", {}, file.fileno())
+        journal.begin()
+        journal.close()
+    ours, theirs = os.pipe()
+    os.write(theirs, b"1\n2\n3\n")
+    read = os.read
+    with monkeypatch.context() as slow:
+        slow.setattr(os, "read", lambda file, most: read(file, min(most, 1)))
+        journal = Journal(here / "journal", {}, ours)
+    assert journal.head == b"1\n2\n"
+    assert os.read(ours, 100) == b"3\n"
+    journal.close()
+    os.close(ours)
+    os.close(theirs)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +267,7 @@ def test_who_opens_it_while_another_writes_it_anew_does_not_have_it(here: Path, 
 
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(CommandError, match="in use by another process"):
-        Journal(path, {}, None)
+        Journal(path, {}, 0)
 
 
 def test_a_file_that_has_grown_in_the_midst_of_a_line_is_refused(command: Command) -> None:
@@ -216,16 +321,18 @@ def test_numbers_are_held_as_ranges() -> None:
         ranges.add(number)
         assert number in ranges
     assert ranges.pairs() == [[1, 199]]
+    assert len(ranges) == 199
     ranges.add(202)
     ranges.add(203)
     ranges.add(205)
     assert ranges.pairs() == [[1, 199], [202, 203], [205, 205]]
+    assert len(ranges) == 202
 
 
 @pytest.mark.parametrize("steps", range(8))
 async def test_who_is_cancelled_while_results_are_written_takes_none_of_them_with_him(here: Path, steps: int) -> None:
     file = os.open("out", os.O_WRONLY | os.O_CREAT)
-    journal = Journal(here / "journal", {}, None)
+    journal = Journal(here / "journal", {}, 0)
     journal.begin()
     outputs = Outputs(file, None, journal)
     outputs.succeed(Line(1, None), "first")
@@ -240,6 +347,32 @@ async def test_who_is_cancelled_while_results_are_written_takes_none_of_them_wit
     await outputs.flush()
     assert (here / "out").read_text() == '"first"\n"second"\n'
     assert done(here / "journal") == {1, 2}
+    os.close(file)
+    journal.close()
+
+
+async def test_after_a_write_that_has_failed_nothing_is_written_even_if_there_is_room_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the journal would count what has come to nothing, and the output have a gap there."""
+    file = os.open("out", os.O_WRONLY | os.O_CREAT)
+    journal = Journal(here / "journal", {}, 0)
+    journal.begin()
+    outputs = Outputs(file, None, journal)
+
+    def full(file: int, data: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    outputs.succeed(Line(1, None), "first")
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            await outputs.flush()
+    outputs.succeed(Line(2, None), "second")
+    with pytest.raises(OSError, match="No space left"):
+        await outputs.flush()
+    assert (here / "out").read_text() == ""
+    assert done(here / "journal") == set()
     os.close(file)
     journal.close()
 

@@ -142,6 +142,13 @@ def test_items_come_from_standard_input_and_results_go_to_standard_output(here: 
     assert ran.stderr.count("this is not a result") == (5000 if source != "null" else 0)
 
 
+@pytest.mark.parametrize("options", [["-i", "-", "-o", "-"], ["--input=-", "--output=-"]])
+def test_a_dash_is_standard_input_and_output_as_in_other_commands(here: Path, options: list[str]) -> None:
+    asked = [sys.executable, "-m", "weirpool", "map", "work:double", *options]
+    ran = subprocess.run(asked, input="1\n2\n", capture_output=True, text=True, cwd=here, check=True)
+    assert ran.stdout == "2\n4\n"
+
+
 # Functions --------------------------------------------------------------------------------------------------------------
 
 
@@ -154,6 +161,13 @@ def test_async_functions_and_plain_ones_and_whatever_else_can_be_called(command:
     command.write("in", 2, "no json")
     assert command(function, "-i", "in", "-o", "out") == 1
     assert command.read("out") == [result]
+
+
+def test_what_a_plain_function_raises_in_its_thread_is_a_failure_of_that_item(command: Command) -> None:
+    command.write("in", 4, -1, 9)
+    assert command("math:sqrt", "-i", "in", "-o", "out") == 1
+    assert command.read("out") == ["2.0", "3.0"]
+    assert "line 2: ValueError: " in command.said
 
 
 def test_plain_functions_may_run_in_processes(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,6 +513,8 @@ def test_results_are_written_as_they_come_where_there_are_many(command: Command,
         (["-i", "in", "-o", "out", "--failures", "./out"], "--failures: out is --output, too"),
         (["-i", "in", "-o", "nowhere/out"], "--output: [Errno 2] No such file or directory: 'nowhere/out'"),
         (["-i", "."], "--input: . is a directory"),
+        (["-i", "--lines"], "Invalid value for -i: FILE is missing, or is './--lines' meant?"),
+        (["--\x1b[2J"], "Unknown option: --\\x1b[2J"),
         (["-i", "j.new", "-o", "out", "--journal", "j"], "--journal, while it is written anew: j.new is the input, too"),
         (["-i", "in", "-o", "out", "--journal", "null"], "--journal: null is no regular file"),
         (
@@ -544,6 +560,21 @@ def test_help_says_how_it_ends_and_has_examples(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "map" in capsys.readouterr().out
+
+
+def test_help_that_nobody_reads_ends_quietly(here: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    asked = [sys.executable, "-m", "weirpool", "map", "--help"]
+    ran = subprocess.run(asked, stdout=theirs, stderr=subprocess.PIPE, text=True, cwd=here, check=False)
+    os.close(theirs)
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+def test_help_for_which_there_is_no_room_says_so(here: Path) -> None:
+    line = f"{sys.executable} -m weirpool map --help > /dev/full"
+    ran = subprocess.run(["bash", "-c", line], stderr=subprocess.PIPE, text=True, cwd=here, check=False)
+    assert (ran.returncode, ran.stderr) == (3, "weirpool map: can't write: [Errno 28] No space left on device\n")
 
 
 def test_without_cyclopts_it_is_said_what_to_install(

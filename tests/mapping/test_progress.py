@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from weirpool import Percentiles
-from weirpool.mapping._progress import Progress, duration, milliseconds
+from weirpool.mapping._progress import Progress, duration, fitting, milliseconds
 
 
 class Seen:
@@ -22,7 +22,7 @@ class Seen:
         self.lines = SimpleNamespace(size=None, read=0, number=0, items=0)
         self.outputs = SimpleNamespace(succeeded=0, failed=0)
         self.stats = SimpleNamespace(running=7, run_time=None)
-        given: dict[str, Any] = {"terminal": False, "quiet": False, "total": None} | options
+        given: dict[str, Any] = {"terminal": False, "quiet": False, "total": None, "before": 0} | options
         self.progress = Progress(
             given.pop("stream", self.stream),
             lines=self.lines,  # type: ignore[arg-type]
@@ -58,6 +58,14 @@ def test_else_that_is_guessed_from_the_size_of_the_file() -> None:
     assert seen.after(1, 900).startswith("900 of ~900 (100%), ")
 
 
+def test_what_was_done_before_counts_as_done_and_not_for_the_rate() -> None:
+    seen = Seen(total=10_000, before=5000)
+    assert seen.progress.line() == "5,000 of 10,000 (50%), 0/s, 0 failed, 7 running"
+    assert seen.after(2, 1000) == "6,000 of 10,000 (60%), 500/s, 8.0 s left, 0 failed, 7 running"
+    seen.progress.end()
+    assert seen.stream.getvalue().startswith("1,000 done in 2.0 s, 500/s, ")
+
+
 def test_the_rate_is_that_of_late() -> None:
     seen = Seen()
     for _ in range(30):
@@ -78,7 +86,21 @@ def test_on_a_terminal_a_message_takes_the_place_of_the_line(monkeypatch: pytest
     seen.progress.note = "stopping"
     seen.progress.show()
     seen.progress.say("something")
-    assert seen.stream.getvalue() == "\rstopping: 0 done, 0\x1b[K\r\x1b[Ksomething\n"
+    assert seen.stream.getvalue() == "\rstopping: 0 done\x1b[K\r\x1b[Ksomething\n"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (42, "1,000 of ~2,000 (50%), 10/s, 0 failed, p50"),
+        (41, "1,000 of ~2,000 (50%), 10/s, 0 failed"),
+        (28, "1,000 of ~2,000 (50%), 10/s"),
+        (26, "1,000 of ~2,000 (50%)"),
+        (5, "1,000"),
+    ],
+)
+def test_parts_for_which_there_is_no_room_are_left_out_as_a_whole(width: int, shown: str) -> None:
+    assert fitting("1,000 of ~2,000 (50%), 10/s, 0 failed, p50", width) == shown
 
 
 def test_elsewhere_each_has_a_line() -> None:
@@ -103,6 +125,19 @@ def test_log_records_are_shown_as_messages() -> None:
     seen = Seen(terminal=True)
     seen.progress.handle(logging.LogRecord("mine", logging.WARNING, "", 1, "careful with %s", ("that",), None))
     assert seen.stream.getvalue() == "\r\x1b[Kcareful with that\n"
+
+
+def test_each_line_of_a_log_record_has_one() -> None:
+    seen = Seen(terminal=True)
+    seen.progress.handle(logging.LogRecord("mine", logging.WARNING, "", 1, "first\nsecond", (), None))
+    assert seen.stream.getvalue() == "\r\x1b[Kfirst\n\r\x1b[Ksecond\n"
+
+
+def test_what_is_said_of_an_item_can_only_be_read_and_does_nothing_to_a_terminal() -> None:
+    seen = Seen()
+    seen.progress.say("line 1: ValueError: \x1b[2Jä\nline 2: fine\r")
+    seen.progress.handle(logging.LogRecord("mine", logging.WARNING, "", 1, "\x1b]0;mine\x07", (), None))
+    assert seen.stream.getvalue() == "line 1: ValueError: \\x1b[2Jä\\nline 2: fine\\r\n\\x1b]0;mine\\x07\n"
 
 
 def test_nobody_who_looks_is_no_reason_to_stop() -> None:

@@ -13,6 +13,8 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
+from anyio import from_thread
+
 number = 3
 
 
@@ -68,6 +70,28 @@ async def odd_fails(item: int) -> int:
 async def leave(item: Any) -> Any:
     if item:
         sys.exit("enough")
+
+
+async def interrupt_itself(item: int) -> int:
+    if item == 3:
+        raise KeyboardInterrupt
+    return item
+
+
+def interrupt_thread(item: int) -> int:
+    if item == 3:
+        raise KeyboardInterrupt
+    return item
+
+
+async def leave_by_a_task(item: int) -> int:
+    if item == 3:
+        await asyncio.create_task(_leave())
+    return item
+
+
+async def _leave() -> None:
+    sys.exit(0)
 
 
 def leave_thread(item: Any) -> Any:
@@ -174,6 +198,33 @@ async def interrupt_twice_at_3(item: int) -> int:
             await asyncio.sleep(0.1)
         await asyncio.sleep(1000)
     return item
+
+
+async def turned(item: int) -> int:
+    """Fail at 1; at 2, which comes after that, cut off all by two signals; and make something else of a cancellation."""
+    if item == 1:
+        raise ValueError("one")
+    if item == 2:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    try:
+        await asyncio.sleep(1000)
+    except asyncio.CancelledError:
+        raise RuntimeError("the connection is gone") from None
+    return item
+
+
+def turned_in_threads(item: int) -> int:
+    """Do the same in a thread, which looks whether it is cancelled; none fails before."""
+    if item == 2:
+        for _ in range(2):
+            from_thread.run_sync(signal.raise_signal, signal.SIGINT)
+    while True:
+        time.sleep(0.001)
+        try:
+            from_thread.check_cancelled()
+        except asyncio.CancelledError:
+            raise RuntimeError("the connection is gone") from None
 
 
 async def noted(item: int) -> int:

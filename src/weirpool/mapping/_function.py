@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import os
@@ -56,13 +57,20 @@ def find(spec: str, directory: str) -> Callable[[Any], Any]:
     return function
 
 
-def job(spec: str, *, processes: bool) -> Callable[[Line | BadLine], Awaitable[tuple[Line | BadLine, Any]]]:
+def job(
+    spec: str, is_cut_off: Callable[[], bool], *, processes: bool
+) -> Callable[[Line | BadLine], Awaitable[tuple[Line | BadLine, Any]]]:
     """Return what is to be run for each line: an async function that returns it with what the function has returned.
 
     With a line that is none, the function is not called. But it goes the same way: so the order, and what is in memory, are
     those of any.
 
     A plain function is called in a thread, or in a process of its own.
+
+    Args:
+        spec: the function.
+        is_cut_off: says whether all that is under way has been cancelled.
+        processes: whether a plain one is called in processes; these are killed when they are cancelled, and raise nothing.
 
     Raises:
         CommandError: there is no such function, or not for processes.
@@ -78,8 +86,9 @@ def job(spec: str, *, processes: bool) -> Callable[[Line | BadLine], Awaitable[t
                 return line, None
             try:
                 return line, await fn(line.item)
-            except SystemExit as end:
-                raise Exited(end) from None
+            except (Exception, SystemExit) as error:
+                _raise_instead(error, is_cut_off)
+                raise
 
         return called
     if processes:
@@ -90,10 +99,22 @@ def job(spec: str, *, processes: bool) -> Callable[[Line | BadLine], Awaitable[t
             return line, None
         try:
             return line, fn(line.item)
-        except SystemExit as end:
-            raise Exited(end) from None
+        except (Exception, SystemExit) as error:
+            _raise_instead(error, is_cut_off)
+            raise
 
     return in_thread(call)
+
+
+def _raise_instead(error: BaseException, is_cut_off: Callable[[], bool]) -> None:
+    """Raise what an exception of the function counts as, if not as itself.
+
+    A function may make anything of its cancellation. It has not failed then, and is to be called again.
+    """
+    if is_cut_off():
+        raise asyncio.CancelledError from None
+    if isinstance(error, SystemExit):
+        raise Exited(error) from None
 
 
 def _is_async(fn: Any) -> bool:

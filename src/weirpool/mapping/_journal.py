@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import select
 import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,9 @@ class Ranges:
     def __contains__(self, number: int) -> bool:
         return number < self._next or number in self._far
 
+    def __len__(self) -> int:
+        return self._next - 1 + len(self._far)
+
     def pairs(self) -> list[list[int]]:
         """Return the first and the last of each run of them."""
         pairs = [[1, self._next - 1]] if self._next > 1 else []
@@ -72,8 +76,23 @@ def in_pairs(numbers: Iterable[int]) -> list[list[int]]:
 def fingerprint(file: int, first: int = _FIRST) -> dict[str, Any]:
     """Return what tells a file from another: its first bytes, how many these are, and how many there are."""
     size = os.fstat(file).st_size
-    head = os.pread(file, min(first, size), 0)
+    return _fingerprint(os.pread(file, min(first, size), 0), size)
+
+
+def _fingerprint(head: bytes, size: int) -> dict[str, Any]:
     return {"size": size, "first": len(head), "sha256": hashlib.sha256(head).hexdigest()}
+
+
+def _head(pipe: int, size: int) -> bytes:
+    """Read the first bytes of a pipe: as it is the same again, so many come."""
+    head = b""
+    while len(head) < size:
+        select.select([pipe], [], [])  # as it may be one that does not block
+        more = os.read(pipe, size - len(head))
+        if not more:
+            break
+        head += more
+    return head
 
 
 class Journal:
@@ -82,9 +101,10 @@ class Journal:
     Args:
         path: where it is.
         about: what it is to be the journal of.
-        input: the descriptor of the input, if that is a file.
+        input: the descriptor of the input.
 
     Attributes:
+        head: what had to be read of an input that can't be read twice, to compare it with that of the runs before.
         done: the lines that have been dealt with.
         failed: how many of them have failed.
         output: how long the output is, in bytes, as far as it counts.
@@ -95,15 +115,17 @@ class Journal:
         CommandError: it can't be used: another process uses it, it belongs to another call of the command, or is none.
     """
 
-    def __init__(self, path: Path, about: dict[str, Any], input: int | None) -> None:  # noqa: A002
+    def __init__(self, path: Path, about: dict[str, Any], input: int) -> None:  # noqa: A002
         self._path = path
+        self._news: dict[str, Any] = {}
+        self.head = b""
         self.done = Ranges()
         self.failed = self.output = self.failures = 0
         self._file = self._opened()
         try:
-            about = {"weirpool": "journal", "version": 1, **about, "input": None if input is None else fingerprint(input)}
-            self._about = about
-            self.fresh = self._read(about, input)
+            is_file = stat.S_ISREG(os.fstat(input).st_mode)
+            self._about = {"weirpool": "journal", "version": 1, **about, "input": fingerprint(input) if is_file else None}
+            self.fresh = self._read(self._about, input)
         except BaseException:
             os.close(self._file)
             raise
@@ -118,6 +140,11 @@ class Journal:
             self._write_anew(self._about)
         except OSError as error:
             raise CommandError(f"--journal: {error}") from error
+
+    def saw(self, piece: bytes) -> None:
+        """Hear what was read of the input; if it can't be read twice, the first piece is what tells it from another."""
+        if self._about["input"] is None:
+            self._about["input"] = self._news["input"] = _fingerprint(piece, 0)
 
     def note(self, lines: Iterable[int], failed: int, output: int, failures: int) -> bytes:
         """Note that lines have been dealt with, and return what is to be written for that once their results are there."""
@@ -139,7 +166,8 @@ class Journal:
         os.close(self._file)
 
     def _entry(self, done: list[list[int]]) -> bytes:
-        entry = {"done": done, "failed": self.failed, "output": self.output, "failures": self.failures}
+        entry = {"done": done, "failed": self.failed, "output": self.output, "failures": self.failures, **self._news}
+        self._news.clear()
         return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
     def _opened(self) -> int:
@@ -163,7 +191,7 @@ class Journal:
             os.close(file)
             raise CommandError(f"--journal: {self._path} is in use by another process") from error
 
-    def _read(self, about: dict[str, Any], input: int | None) -> bool:  # noqa: A002
+    def _read(self, about: dict[str, Any], input: int) -> bool:  # noqa: A002
         """Read what is there; say whether that is nothing."""
         with open(self._file, "rb", closefd=False) as file:
             *lines, torn = file.read().split(b"\n")
@@ -173,10 +201,11 @@ class Journal:
             return True
         try:
             header, *entries = map(json.loads, lines)
-            was = {name: header[name] for name in about}
             entries[0]  # which comes in one step with the header
             for entry in entries:
                 self._read_entry(entry)
+                header["input"] = entry.get("input", header["input"])
+            was = {name: header[name] for name in about}
         except (ValueError, TypeError, LookupError) as error:
             raise CommandError(f"--journal: {self._path} is no journal of this command; it was left as it is") from error
         before = was.pop("input")
@@ -184,14 +213,23 @@ class Journal:
             if value != about[name]:
                 call = f"a call with {name} {value!r}, and this has {about[name]!r}"
                 raise CommandError(f"--journal: {self._path} belongs to {call}")
-        if before is not None and input is not None:
-            now = fingerprint(input, before["first"])
-            if now["sha256"] != before["sha256"] or now["size"] < before["size"]:
-                why = "or this one has changed; it may grow, and no more"
-                raise CommandError(f"--journal: {self._path} belongs to another input, {why}")
-            if now["size"] > before["size"] > 0 and os.pread(input, 1, before["size"] - 1) != b"\n":
-                raise CommandError("--journal: the input has grown in the midst of a line, which may have been read as it was")
+        if before is not None:
+            self._compare(before, input)
         return False
+
+    def _compare(self, before: dict[str, Any], input: int) -> None:  # noqa: A002
+        """Refuse an input that is not the one of the runs before."""
+        if self._about["input"] is None:
+            self.head = _head(input, before["first"])
+            self._about["input"] = before
+            now = _fingerprint(self.head, before["size"])
+        else:
+            now = fingerprint(input, before["first"])
+        if now["sha256"] != before["sha256"] or now["size"] < before["size"]:
+            why = "or this one has changed; it may grow, and no more"
+            raise CommandError(f"--journal: {self._path} belongs to another input, {why}")
+        if now["size"] > before["size"] > 0 and os.pread(input, 1, before["size"] - 1) != b"\n":
+            raise CommandError("--journal: the input has grown in the midst of a line, which may have been read as it was")
 
     def _read_entry(self, entry: dict[str, Any]) -> None:
         for first, last in entry["done"]:

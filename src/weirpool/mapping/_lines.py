@@ -68,18 +68,30 @@ class Lines:
         replay: whether lines are failures as this command has written them.
         is_done: says whether a line was dealt with before.
         blank: called with the number of a line that is empty.
+        head: what was read of it before.
+        saw: called with each piece that is read.
 
     Attributes:
         read: how many bytes there are in the lines that were read.
         size: how many there are, if it is a file.
         number: how many lines were read.
-        items: how many of them were items that were not dealt with before.
+        items: how many of them were items; one that was dealt with before is not looked at, and counts as one.
     """
 
     def __init__(
-        self, file: int, *, text: bool, replay: bool, is_done: Callable[[int], bool], blank: Callable[[int], None]
+        self,
+        file: int,
+        *,
+        text: bool,
+        replay: bool,
+        is_done: Callable[[int], bool],
+        blank: Callable[[int], None],
+        head: bytes = b"",
+        saw: Callable[[bytes], object] | None = None,
     ) -> None:
         self._file = file
+        self._head = head
+        self._saw = saw
         self._parse = _replayed if replay else _text if text else _json
         self._is_done = is_done
         self._blank = blank
@@ -103,7 +115,10 @@ class Lines:
 
     async def source(self) -> AsyncIterator[Line | BadLine]:
         """Return the items, to be read once."""
-        while not self._stopped and (chunk := await self._chunk()):
+        while not self._stopped and (chunk := self._head or await self._chunk()):
+            self._head = b""
+            if self._saw is not None:
+                self._saw(chunk)
             for line in self._feed(chunk):
                 yield line
         for line in self._last():
@@ -161,6 +176,7 @@ class Lines:
         if number == 1:
             raw = raw.removeprefix(_BOM)
         if self._is_done(number):
+            self.items += 1
             return None
         raw = raw.removesuffix(b"\r")
         if not raw or raw.isspace():

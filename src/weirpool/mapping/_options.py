@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003  # the types are looked at when the command runs
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from cyclopts import Token
 
 __all__ = ["Options"]
 
@@ -23,6 +25,14 @@ def _number(least: float, most: float, unit: str, *, above: bool = False) -> Cal
             raise ValueError(f"must be a number of {unit} {between}, got {value}")
 
     return check
+
+
+def _file(_: type, tokens: Sequence[Token]) -> Path | None:
+    """Return the file that is named, or None for `-`, which is standard input or output, as in other commands."""
+    name = tokens[0].value
+    if name.startswith("-") and name != "-":
+        raise ValueError(f"FILE is missing, or is {f'./{name}'!r} meant?")
+    return None if name == "-" else Path(name)
 
 
 _SECONDS = _number(0, 1_000_000_000, "seconds", above=True)
@@ -48,13 +58,14 @@ class Options:
         failures: Write items that failed to this file, each with its line, its item and its error.
         replay: The input is such a file: do its items again.
         max_failures: Stop when so many items have failed.
-        total: How many items there are, for the time that is left; else that is guessed from the size of the file.
+        total: How many items there are, with those done before; else that is guessed from the size of the file.
         shutdown_timeout: After Ctrl-C, what has begun may take so many seconds; then it is cancelled.
         quiet: Say nothing of progress.
     """
 
-    input: Annotated[Path | None, Parameter(alias="-i")] = None
-    output: Annotated[Path | None, Parameter(alias="-o")] = None
+    # Else `-` would not be taken for a value.
+    input: Annotated[Path | None, Parameter(alias="-i", converter=_file, allow_leading_hyphen=True)] = None
+    output: Annotated[Path | None, Parameter(alias="-o", converter=_file, allow_leading_hyphen=True)] = None
     lines: Annotated[bool, _FLAG] = False
     unordered: Annotated[bool, _FLAG] = False
     numbered: Annotated[bool, _FLAG] = False

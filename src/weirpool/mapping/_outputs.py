@@ -10,13 +10,14 @@ import asyncio
 import json
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ._errors import CommandError
 from ._writing import write_all
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import TracebackType
 
     from ._journal import Journal
     from ._lines import BadLine, Line
@@ -57,7 +58,7 @@ def cut(file: int, end: int) -> None:
 
 
 class Outputs:
-    """Gather what is to be written, and write it.
+    """Gather what is to be written, and write it; as an async context manager, all of it, whatever ends the block.
 
     Args:
         results: where results go.
@@ -86,6 +87,14 @@ class Outputs:
         self.succeeded = 0
         self.failed = 0
         self.first_failures: list[dict[str, Any]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.flush()
 
     def succeed(self, line: Line, result: Any) -> None:
         """Add the result of a line.
@@ -162,8 +171,8 @@ class Outputs:
         """Wait until what is being written has been."""
         if self._writing is not None:
             await asyncio.wait({self._writing})
-            writing, self._writing = self._writing, None
-            writing.result()
+            self._writing.result()  # what has failed stays here, and so nothing is written after it
+            self._writing = None
 
     def _write(self, data: list[bytes], entry: bytes) -> None:
         for file, part in zip(self._files, data, strict=True):

@@ -7,6 +7,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from weirpool._plain import plain
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from ._lines import Lines
     from ._outputs import Outputs
 
-__all__ = ["Progress", "duration", "milliseconds"]
+__all__ = ["Progress", "duration", "fitting", "milliseconds"]
 
 _OFTEN = 0.2  # seconds
 _SELDOM = 10.0
@@ -30,9 +32,9 @@ class Progress(logging.Handler):
         terminal: whether that is one.
         quiet: whether nothing is shown but messages.
         total: how many items there are, if that is known.
+        before: how many of these were dealt with before this run.
         lines: what has been read.
         outputs: what has been written.
-        before: how many lines were dealt with before.
         stats: returns the pool's statistics.
         clock: returns the time, in seconds.
     """
@@ -44,6 +46,7 @@ class Progress(logging.Handler):
         terminal: bool,
         quiet: bool,
         total: int | None,
+        before: int,
         lines: Lines,
         outputs: Outputs,
         stats: Callable[[], PoolStats],
@@ -56,6 +59,7 @@ class Progress(logging.Handler):
         self._terminal = terminal
         self._quiet = quiet
         self._total = total
+        self._before = before
         self._lines = lines
         self._outputs = outputs
         self._stats = stats
@@ -71,10 +75,12 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a log record."""
-        self.say(self.format(record))
+        for line in self.format(record).split("\n"):
+            self.say(line)
 
     def say(self, message: str) -> None:
         """Show a message, on a line of its own."""
+        message = plain(message)  # which may quote an item
         self._write(f"\r\x1b[K{message}\n" if self._terminal and not self._quiet else f"{message}\n")
 
     def show(self) -> None:
@@ -82,8 +88,7 @@ class Progress(logging.Handler):
         if not self._quiet:
             line = self.line()
             if self._terminal:
-                width = shutil.get_terminal_size().columns - 1
-                self._write(f"\r{line[:width]}\x1b[K")
+                self._write(f"\r{fitting(line, shutil.get_terminal_size().columns - 1)}\x1b[K")
             else:
                 self._write(f"{line}\n")
 
@@ -101,6 +106,7 @@ class Progress(logging.Handler):
             rate = (done - self._seen) / (now - self._seen_at)
             self._rate = rate if not self._seen else _RECENT * rate + (1 - _RECENT) * self._rate
             self._seen, self._seen_at = done, now
+        done += self._before
         parts = [self._how_far(done), f"{self._rate:,.0f}/s"]
         total = self._guess()
         if total is not None and self._rate > 0 and total > done:
@@ -137,6 +143,13 @@ class Progress(logging.Handler):
             self._stream.flush()
         except (OSError, ValueError):  # nobody reads it: that is no reason to stop
             pass
+
+
+def fitting(line: str, width: int) -> str:
+    """Return a line without those of its last parts for which there is no room; of the first, what there is room for."""
+    while len(line) > width and ", " in line:
+        line = line.rpartition(", ")[0]
+    return line[:width]
 
 
 def duration(seconds: float) -> str:

@@ -11,13 +11,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import weirpool
-from weirpool import Failed, JobCancelled, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool import Failed, JobCancelled, PoolClosed, PoolOverloaded, PoolState, WorkerPool
 from weirpool.policies import Retry
-from weirpool.standalone._signals import listening
+from weirpool.standalone import listening
 
 from ._errors import CommandError
 from ._function import job
-from ._journal import Journal, anew
+from ._journal import Journal, Ranges, anew
 from ._lines import BadLine, Lines
 from ._outputs import Outputs, cut, opened
 from ._progress import Progress
@@ -48,8 +48,8 @@ def run(function: str, options: Options) -> int:
         command = Command(function, options, stack)
         try:
             code = weirpool.run(command.main, exit_timeout=_EXIT)
-        except SystemExit as end:  # which is how the status is known if the process has to be ended
-            code = int(end.code or 0)
+        except SystemExit:  # of `main`, by which the status is known if the process has to be ended; or of what is not ours
+            code = _STOPPED
         return command.status or code
 
 
@@ -74,11 +74,20 @@ class Command:
         self.status = 0
         self._trouble: str | None = None
         standard = _Standard(options, stack)
-        self._job: Callable[[Any], Awaitable[Any]] = job(function, processes=options.processes)
+        self._pool = WorkerPool(
+            max_workers=options.workers,
+            # At a rate what waits in the queue may wait for long, and would hold up the end: then nothing does.
+            queue_size=2 * options.workers if options.rate is None else 0,
+            job_timeout=options.timeout,
+            rate=options.rate,
+            shutdown_timeout=options.shutdown_timeout,
+            cancel_grace=min(_GRACE, options.shutdown_timeout),
+            name="map",
+        )
+        self._job: Callable[[Any], Awaitable[Any]] = job(function, self._is_cut_off, processes=options.processes)
         source = standard.input if options.input is None else _opened_input(options.input, stack)
         _check_files(options, source, standard.output)
-        is_file = stat.S_ISREG(os.fstat(source).st_mode)
-        journal = self._opened_journal(source if is_file else None, stack)
+        journal = self._opened_journal(source, stack)
         self._failed_before = 0 if journal is None else journal.failed
         ends = (0, 0) if journal is None else (journal.output, journal.failures)
         names = (("--output", options.output), ("--failures", options.failures))
@@ -93,12 +102,19 @@ class Command:
         # Where results come on the terminal, too, a line that changes would be in their way.
         self._quiet = options.quiet or (self._results is None and os.isatty(results))
         self._outputs = Outputs(results, failures, journal, numbered=options.numbered)
-        done = set[int]() if journal is None else journal.done
+        done, head, saw = (Ranges(), b"", None) if journal is None else (journal.done, journal.head, journal.saw)
+        self._done_before = len(done)
         self._lines = Lines(
-            source, text=options.lines, replay=options.replay, is_done=done.__contains__, blank=self._outputs.pass_over
+            source,
+            text=options.lines,
+            replay=options.replay,
+            is_done=done.__contains__,
+            blank=self._outputs.pass_over,
+            head=head,
+            saw=saw,
         )
 
-    def _opened_journal(self, source: int | None, stack: contextlib.ExitStack) -> Journal | None:
+    def _opened_journal(self, source: int, stack: contextlib.ExitStack) -> Journal | None:
         options = self._options
         if options.journal is None:
             return None
@@ -118,22 +134,13 @@ class Command:
 
     async def main(self) -> None:
         """Run, and leave by the exit status."""
-        options = self._options
-        pool = WorkerPool(
-            max_workers=options.workers,
-            # At a rate what waits in the queue may wait for long, and would hold up the end: then nothing does.
-            queue_size=2 * options.workers if options.rate is None else 0,
-            job_timeout=options.timeout,
-            rate=options.rate,
-            shutdown_timeout=options.shutdown_timeout,
-            cancel_grace=min(_GRACE, options.shutdown_timeout),
-            name="map",
-        )
+        options, pool = self._options, self._pool
         progress = Progress(
             sys.stderr,
             terminal=sys.stderr.isatty(),
             quiet=self._quiet,
             total=options.total,
+            before=self._done_before,
             lines=self._lines,
             outputs=self._outputs,
             stats=pool.stats,
@@ -154,6 +161,10 @@ class Command:
                 progress.say(f"weirpool map: {self._trouble}")
         if self.status:
             raise SystemExit(self.status)
+
+    def _is_cut_off(self) -> bool:
+        """Say whether all that is under way has been cancelled."""
+        return self._pool.state is PoolState.CANCELLING
 
     def _ended(self, signal: int) -> int:
         if signal:
@@ -179,7 +190,6 @@ class Command:
             finally:
                 for each in others:
                     each.cancel()
-            await self._outputs.flush()
 
     def _say_failures(self, progress: Progress) -> None:
         """Say what has failed first, unless that is written to a file."""
@@ -201,7 +211,7 @@ class Command:
             retry=retry,
         )
         try:
-            async with results:
+            async with results, outputs:  # the results that there are, before what is under way is waited for
                 async for result in results:
                     self._take(result)
                     if outputs.many:
@@ -217,8 +227,7 @@ class Command:
     def _take(self, result: Any) -> None:
         """Note what has become of one item."""
         if isinstance(result, Failed):
-            # What was cancelled because the command is to end has not been done.
-            if not isinstance(result.error, JobCancelled) or result.error.reason != "shutdown":
+            if not _is_undone(result.error):
                 self._outputs.fail(result.item, result.error)
             return
         line, value = result
@@ -229,6 +238,13 @@ class Command:
             self._outputs.succeed(line, value)
         except Exception as error:  # it is nothing that JSON has, or can't be looked at
             self._outputs.fail(line, error)
+
+
+def _is_undone(error: BaseException) -> bool:
+    """Say whether an item has neither failed nor been done: it was cut off, or ends the event loop in its next turn."""
+    if isinstance(error, JobCancelled):
+        return error.reason == "shutdown"
+    return isinstance(error, KeyboardInterrupt | SystemExit)
 
 
 class _Standard:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from weirpool._plain import plain
+
 from ._errors import CommandError
 from ._options import Options
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_USAGE = 2
+_USAGE, _UNWRITTEN, _UNREAD = 2, 3, 141  # of the help; otherwise `_run` knows
 
 _HELP = """Call a function with each line of a file, many at once, and write what it returns.
 
@@ -74,14 +76,29 @@ def _asked(
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; return the exit status."""
+    try:
+        asked = _app(argv, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _complain(error, _USAGE)
+    except SystemExit:  # rich's, which has put /dev/null in the place of a standard output that nobody reads any more
+        return _UNREAD
+    except OSError as error:
+        return _complain(f"can't write: {error}", _UNWRITTEN)
+    return 0 if asked is None else _carry_out(*asked)  # None: help, and here it is
+
+
+def _carry_out(function: str, options: Options) -> int:
     from ._run import run  # noqa: PLC0415  # not for --help
 
     try:
-        asked = _app(argv, exit_on_error=False, print_error=False)
-        return 0 if asked is None else run(*asked)  # None: --help
-    except (CycloptsError, CommandError) as error:
-        print(f"weirpool map: {error}", file=sys.stderr)  # noqa: T201
-        return _USAGE
+        return run(function, options)
+    except CommandError as error:
+        return _complain(error, _USAGE)
     except Exception:  # a bug in here, and not items that have failed
         traceback.print_exc()
         return os.EX_SOFTWARE
+
+
+def _complain(error: object, status: int) -> int:
+    print(plain(f"weirpool map: {error}"), file=sys.stderr)  # noqa: T201
+    return status

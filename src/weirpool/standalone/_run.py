@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import threading
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
@@ -20,7 +19,7 @@ __all__ = ["run"]
 
 Ts = TypeVarTuple("Ts")
 
-_UNFINISHED = os.EX_TEMPFAIL  # 75
+_UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h, which Windows does not have
 _INTERRUPTED = 130  # by KeyboardInterrupt
 
 
@@ -56,7 +55,7 @@ def run(
         loop_factory: what makes the event loop, `uvloop.new_event_loop` for instance.
 
     Returns:
-        0 if `main` has returned, and `serve`, if it was called, has run all jobs to their end. 75 (`os.EX_TEMPFAIL`) if jobs
+        0 if `main` has returned, and `serve`, if it was called, has run all jobs to their end. 75 (`EX_TEMPFAIL`) if jobs
         were cancelled or abandoned while `serve` closed their pools. 128 + the signal's number if a signal has cancelled
         `main`.
 

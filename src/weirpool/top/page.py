@@ -1,4 +1,4 @@
-"""What a status page answers: how it is asked for, and what it must be. All texts in it come from elsewhere: see `plain`."""
+"""What a status page answers: how it is asked for, and what it must be. All texts in it come from elsewhere: see `_short`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from urllib import request
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
+from .._plain import plain
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from http.client import HTTPMessage, HTTPResponse
     from typing import IO
 
-__all__ = ["COUNTS", "Failure", "Job", "Page", "PageError", "Percentiles", "Pool", "Stray", "ask", "plain", "read"]
+__all__ = ["COUNTS", "Failure", "Job", "Page", "PageError", "Percentiles", "Pool", "Stray", "ask", "read"]
 
 COUNTS = (
     *("min_workers", "max_workers", "workers", "queue_size", "queued", "running", "lending", "retrying", "waiting", "strays"),
@@ -121,7 +123,7 @@ def ask(url: str, headers: Mapping[str, str], timeout: float) -> Page:
             body = _body(answer, timeout)
     except HTTPError as error:
         with error:
-            raise PageError(plain(f"the answer is {error.code} {error.reason}")) from None
+            raise PageError(_short(f"the answer is {error.code} {error.reason}")) from None
     except TimeoutError:
         raise PageError(f"no answer within {timeout:g} s") from None
     except URLError as error:
@@ -134,7 +136,7 @@ def ask(url: str, headers: Mapping[str, str], timeout: float) -> Page:
 
 def _says(error: object) -> str:
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return plain(text or type(error).__name__)
+    return _short(text or type(error).__name__)
 
 
 def _opener() -> request.OpenerDirector:
@@ -234,9 +236,9 @@ def _percentiles(of: _Object | None) -> Percentiles | None:
     return None if of is None else Percentiles(of.count("count"), of.number("p50"), of.number("p90"), of.number("p99"))
 
 
-def plain(text: str) -> str:
-    r"""Return a text from elsewhere as one that a terminal only shows: control characters are spelt out, as "\x1b"."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_LONGEST])
+def _short(text: str) -> str:
+    """Return a text from elsewhere as one that a terminal only shows, and not too long."""
+    return plain(text[:_LONGEST])
 
 
 class _Object:
@@ -266,7 +268,7 @@ class _Object:
 
     def counts(self, key: str) -> dict[str, int]:
         inner = _Object(self._get(key), self._at(key))
-        return {plain(name): inner.count(name) for name in inner._values}
+        return {_short(name): inner.count(name) for name in inner._values}
 
     def flag(self, key: str) -> bool:
         value = self._get(key)
@@ -275,13 +277,13 @@ class _Object:
         return value
 
     def text(self, key: str) -> str:
-        return plain(self._text(key))
+        return _short(self._text(key))
 
     def text_or_none(self, key: str) -> str | None:
         return None if self._get(key) is None else self.text(key)
 
     def last_line(self, key: str) -> str:
-        return plain((self._text(key).splitlines() or [""])[-1])
+        return _short((self._text(key).splitlines() or [""])[-1])
 
     def last_text(self, key: str) -> str:
         items = self._list(key)
@@ -308,7 +310,7 @@ class _Object:
 
     def _get(self, key: str) -> Any:
         if key not in self._values:
-            raise PageError(f"the answer is no status page: {plain(self._at(key))} is missing")
+            raise PageError(f"the answer is no status page: {_short(self._at(key))} is missing")
         return self._values[key]
 
     def _at(self, key: str) -> str:
@@ -316,4 +318,4 @@ class _Object:
 
 
 def _refuse(path: str, rule: str, value: object) -> NoReturn:
-    raise PageError(plain(f"the answer is no status page: {path} must be {rule}, got {json.dumps(value)[:80]}"))
+    raise PageError(_short(f"the answer is no status page: {path} must be {rule}, got {json.dumps(value)[:80]}"))
