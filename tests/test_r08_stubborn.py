@@ -581,12 +581,13 @@ async def test_a_stall_of_the_loop_over_the_drain_leaves_jobs_their_grace() -> N
 async def test_a_stall_of_the_loop_over_a_deadline_in_the_queue_does_not_start_the_job(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    started = Gate()
+    first, started = Gate(), Gate()
     loop = asyncio.get_running_loop()
     async with WorkerPool(max_workers=1) as pool:
-        await pool.submit(sleep, 0.01)
+        await pool.submit(first)
         handle = await pool.submit(started, deadline=loop.time() + 0.05)
         await turns()
+        first.open()  # so that its place is free when the loop goes on, and not before
         time.sleep(0.2)
         await handle.wait()
         assert isinstance(handle.exception(), JobTimeout)

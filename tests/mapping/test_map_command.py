@@ -373,10 +373,10 @@ def test_an_item_may_take_so_long_and_no_longer(command: Command) -> None:
     assert "line 2: JobTimeout: " in command.said
 
 
-def test_an_item_that_has_failed_is_tried_again(command: Command) -> None:
-    command.write("in", *range(3))
-    assert command("work:second_time", "-i", "in", "-o", "out", "--retries", 1) == 0
-    assert command.read("out") == ["0", "1", "2"]
+def test_an_item_that_has_failed_is_tried_again_however_many_have(command: Command) -> None:
+    command.write("in", *range(60))
+    assert command("work:second_time", "-i", "in", "-o", "out", "--retries", 1, "-w", 60) == 0
+    assert command.read("out") == [*map(str, range(60))]
 
 
 def test_so_many_items_start_in_a_second(command: Command) -> None:

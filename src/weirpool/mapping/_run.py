@@ -201,7 +201,8 @@ class Command:
 
     async def _take_all(self, pool: WorkerPool) -> None:
         options, outputs = self._options, self._outputs
-        retry = Retry(attempts=1 + options.retries) if options.retries else None
+        # Each item as often as was asked for, however many fail: nobody is kept waiting by that but this run.
+        retry = Retry(attempts=1 + options.retries, share=1) if options.retries else None
         results = pool.map(
             self._job,
             self._lines.source(),
