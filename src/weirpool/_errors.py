@@ -107,9 +107,9 @@ class PoolOverloaded(PoolError):
     Attributes:
         pool: the pool's name.
         reason: of a submission that was refused: "full" when there was no room and no waiting was wanted, "timeout" when none
-            came within `submit_timeout` or before the deadline, "early" when an overload policy refused it before the queue was
-            full, "strays" when too many abandoned jobs still run, "nesting" when too many jobs wait for their own pool. Of a
-            job that was accepted: "dropped" for a newer one, "shed" because it had waited for too long.
+            came within `submit_timeout` or before the deadline, "early" when an overload policy refused it before the queue
+            was full, "strays" when too many abandoned jobs still run, "nesting" when too many jobs wait for their own pool. Of
+            a job that was accepted: "dropped" for a newer one, "shed" because it had waited for too long.
         depth: how many there were of what there is a limit of: jobs that wait, strays, or jobs that lend their places.
         limit: how many there may be.
         waited: how long the submitter or the job waited, in seconds.
