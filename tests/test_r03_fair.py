@@ -398,3 +398,30 @@ async def test_order_holds_over_random_cancellations_in_the_line() -> None:
         accepted = [number for number, task in enumerate(submitting) if not task.cancelled()]
     assert log.started == accepted
     assert 51 <= len(accepted) < 60
+
+
+async def test_submitters_who_have_been_given_room_that_is_gone_again_keep_their_order() -> None:
+    """They have been woken, and the pool is paused before they come."""
+    gates = [Gate() for _ in range(3)]
+    order: list[int] = []
+
+    async def job(number: int) -> None:
+        order.append(number)
+
+    async with WorkerPool(max_workers=3, queue_size=0, submit_timeout=None) as pool:
+        for gate in gates:
+            await pool.submit(gate)
+        submitters = [asyncio.ensure_future(pool.run(job, number)) for number in range(6)]
+        await turns(3)
+        for gate in gates:
+            gate.open()
+        while pool._admission._reserved < 3:
+            await sleep(0)
+        pool.pause()
+        await turns(5)
+        submitters.append(asyncio.ensure_future(pool.run(job, 6)))
+        await turns(5)
+        assert pool.stats().waiting == 7
+        pool.resume()
+        await asyncio.gather(*submitters)
+    assert order == list(range(7))

@@ -96,6 +96,72 @@ async def test_a_pool_that_is_kept_busy_starts_as_many_as_it_may(rate: float) ->
     assert starts.times[-1] == pytest.approx((number - burst) / rate, rel=0.02, abs=1 / rate)
 
 
+@pytest.mark.parametrize("options", [{"rate": 50}, {"key_rate": 50}, {"rate": 50, "key_rate": 40}, {"key_limit": 1}], ids=str)
+async def test_those_who_wait_for_room_start_in_the_order_in_which_they_came(options: Any) -> None:
+    """R3: there are many free places, but only one may start at a time."""
+    order: list[int] = []
+
+    async def job(number: int) -> None:
+        order.append(number)
+        await asyncio.sleep(0.01)
+
+    async with WorkerPool(queue_size=0, submit_timeout=1, **options) as pool:
+        await asyncio.gather(*(pool.run(job, number, key="one") for number in range(12)))
+    assert order == list(range(12))
+
+
+async def test_of_those_who_wait_for_room_one_is_woken_for_each_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each start would wake all of them, as there are so many free places."""
+    woken: list[object] = []
+    async with WorkerPool(rate=100, queue_size=0, submit_timeout=None) as pool:
+        give_room = pool._admission._give_room
+
+        def note(place: Any) -> None:
+            woken.append(place)
+            give_room(place)
+
+        monkeypatch.setattr(pool._admission, "_give_room", note)
+        await asyncio.gather(*(pool.run(echo, number) for number in range(50)))
+    assert len(woken) < 60
+
+
+async def test_after_idleness_a_pool_that_is_full_says_from_its_rate_when_to_come_again() -> None:
+    async with WorkerPool(rate=50, queue_size=100, submit_timeout=0) as pool:
+        await pool.run(echo, 1)
+        await asyncio.sleep(600)
+        for moment in range(5):
+            with pytest.raises(PoolOverloaded) as refused:
+                for _ in range(200):
+                    await pool.submit(echo, 1)
+            assert refused.value.retry_after <= 4, moment
+            await asyncio.sleep(1)
+
+
+async def test_steering_an_idle_pool_sets_no_timer() -> None:
+    """R18."""
+    async with WorkerPool(rate=0.1) as pool:
+        await pool.run(echo, 1)
+        for change in (pool.pause, pool.resume):
+            change()
+            assert not timers()
+
+
+async def test_a_job_that_is_to_be_tried_again_gets_a_place_that_a_paused_pool_is_given() -> None:
+    """R20: it was accepted, and is as good as running."""
+    async with WorkerPool(rate=100, min_workers=1, max_workers=1) as pool:
+        handle = await pool.submit(Starts().failing(1), retry=Retry(first=5, longest=5))
+        await asyncio.sleep(0.1)
+        other = await pool.submit(asyncio.sleep, 100)
+        await asyncio.sleep(20)
+        pool.pause()
+        assert not handle.done()
+        await pool.resize(max_workers=2, min_workers=2)
+        await asyncio.sleep(1)
+        assert handle.done()
+        pool.resume()
+        other.cancel()
+
+
 async def test_while_none_may_start_jobs_wait_in_the_queue_which_is_bounded_as_ever() -> None:
     """R2: the rate takes nothing from the bound."""
     async with WorkerPool(rate=1, queue_size=2, submit_timeout=0) as pool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import enum
 import logging
 import math
+from asyncio import Future
 from collections import OrderedDict
 from contextlib import suppress
 from contextvars import Context
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, NoReturn
 
 from ._circles import refuse_circle
@@ -51,6 +53,18 @@ class _Answer(enum.Enum):
     CLOSED = enum.auto()
 
 
+class _Place(Future["_Answer | Job"]):
+    """Where a submitter stands in line, and what it is woken with.
+
+    Args:
+        number: the lower, the longer it has waited.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class Admission:
     """Admit jobs to one pool.
 
@@ -80,7 +94,8 @@ class Admission:
         self._observers = observers
         self._loop = loop
         self._seldom = Seldom(loop.time)
-        self._line: OrderedDict[asyncio.Future[_Answer | Job], Job] = OrderedDict()
+        self._line: OrderedDict[_Place, Job] = OrderedDict()  # by their numbers
+        self._numbers = count()
         self._reserved = 0
         # Two moments of the past, and how many jobs had ended by then: the completion rate is measured from the older.
         self._marks = ((loop.time(), 0),) * 2
@@ -329,9 +344,9 @@ class Admission:
         self._ledger.accept_running(job)
         if job.ticket is not None:
             self._queue.started(job)
-        if not crew.free:  # from here on the crew is busy, so what it completes is what it can
-            self._marks = (self._mark(),) * 2
         run = crew.begin(job)
+        if crew.full:  # from here on, and so what it completes is what it can
+            self._marks = (self._mark(),) * 2
         if self._observers is not None:
             self._tell(job, run)
 
@@ -344,7 +359,15 @@ class Admission:
     def _room(self, job: Job) -> bool:
         """Say whether one more job fits: into the queue, or on a free place if nobody queues for that."""
         taken = self._ledger.queued + self._reserved - self._queue_size
-        return taken < 0 or (taken < self._crew.free and self._fits_a_place(job))
+        if taken < 0:
+            return True
+        if self._reserved and self._is_for_a_turn(job):  # which may be over by the time those have started who come first
+            return False
+        return taken < self._crew.free and self._fits_a_place(job)
+
+    def _is_for_a_turn(self, job: Job) -> bool:
+        """Say whether a job needs more than a free place: that one more of its key, or at the rate, may start."""
+        return self._crew.steering.paced is not None or (job.ticket is not None and job.ticket.key is not None)
 
     async def _wait_for_room(self, job: Job, patience: float | None) -> Job | None:
         """Wait in line, and return with the reservation already used up: the caller must accept its job at once.
@@ -353,10 +376,11 @@ class Admission:
         """
         since = self._loop.time()
         until = None if patience is None else since + patience
-        answer = await self._stand_in_line(job, until, first=False)
+        number = next(self._numbers)
+        answer = await self._stand_in_line(job, until, number)
         # What was reserved may have gone meanwhile: to a job that has its lent place back, or by a change of size.
         while answer is _Answer.ROOM and self._ledger.pool is OPEN and not self._room(job):
-            answer = await self._stand_in_line(job, until, first=True)
+            answer = await self._stand_in_line(job, until, number)
         if not isinstance(answer, _Answer):
             return answer
         if answer is _Answer.NO_TIME:
@@ -366,10 +390,9 @@ class Admission:
         ticket = job.ticket
         return self.join(ticket.key) if ticket is not None and ticket.coalesce and ticket.key is not None else None
 
-    async def _stand_in_line(self, job: Job, until: float | None, *, first: bool) -> _Answer | Job:
-        place: asyncio.Future[_Answer | Job] = self._loop.create_future()
-        self._line[place] = job
-        self._line.move_to_end(place, last=not first)
+    async def _stand_in_line(self, job: Job, until: float | None, number: int) -> _Answer | Job:
+        place = _Place(number)
+        self._put_in_line(place, job)
         timer = None if until is None else self._loop.call_at(until, self._out_of_patience, place, context=Context())
         if self._crew.on_room is None or self._queue.lanes is not None:
             self._crew.on_room = self._grant
@@ -390,7 +413,18 @@ class Admission:
             self._reserved -= 1
         return answer
 
-    async def _hand_on(self, place: asyncio.Future[_Answer | Job], error: BaseException) -> None:
+    def _put_in_line(self, place: _Place, job: Job) -> None:
+        """Put a submitter into the line: at its end, or, if it comes back, before those who came later."""
+        line = self._line
+        if line and next(reversed(line)).number > place.number:
+            earlier = list(takewhile(lambda each: each.number < place.number, line))
+            line[place] = job
+            for each in (place, *reversed(earlier)):
+                line.move_to_end(each, last=False)
+        else:
+            line[place] = job
+
+    async def _hand_on(self, place: _Place, error: BaseException) -> None:
         """Give up what a submitter has been woken with who has gone by then."""
         answer = place.result() if place.done() and not place.cancelled() else None
         if answer is _Answer.ROOM:
@@ -413,13 +447,13 @@ class Admission:
         if not self._line:
             self._crew.on_room = None
 
-    def _give_room(self, place: asyncio.Future[_Answer | Job]) -> None:
+    def _give_room(self, place: _Place) -> None:
         if not place.done():  # else its submitter has been cancelled, and has not woken yet
             self._reserved += 1
             place.set_result(_Answer.ROOM)
         del self._line[place]
 
-    def _out_of_patience(self, place: asyncio.Future[_Answer | Job]) -> None:
+    def _out_of_patience(self, place: _Place) -> None:
         if not place.done():
             place.set_result(_Answer.NO_TIME)
             del self._line[place]

@@ -157,7 +157,7 @@ class Crew:
             self._say_resized(was, reason)
             if self.supervisor.workers is not None:
                 self.supervisor.workers.trim()
-            if more or self._back:
+            if more or self.returning:
                 self.place_freed()
             elif self._awaited:
                 self.steering.look()
@@ -207,6 +207,11 @@ class Crew:
     def free(self) -> int:
         """How many places nobody holds."""
         return max(0, self.limit - self._ledger.running)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more can start for now."""
+        return not self.free
 
     def ahead_of(self, job: Job) -> list[Job]:
         """Return the jobs of which one has to end for a job that does not run to start, as they have the same key."""

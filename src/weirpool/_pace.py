@@ -77,6 +77,11 @@ class Pace:
             self._timer = self._loop.call_later(self._wait(), self._look, context=Context())
         return False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether one may start now; to ask this sets no timer."""
+        return self._timer is None and not self._owed and self._limiter.has_capacity()
+
     def take(self) -> None:
         """Note that one starts.
 

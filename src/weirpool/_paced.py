@@ -94,6 +94,11 @@ class PacedCrew(Crew):
     def limit(self, limit: int) -> None:
         self._limit = limit
 
+    @property
+    def full(self) -> bool:
+        """Whether no more can start for now; to ask this sets no timer."""
+        return self._ledger.running >= self._limit or (self._pace is not None and not self._pace.is_open)
+
     def begin(self, job: Job, loan: Loan | None = None) -> Run | None:
         """Start a job, which is due."""
         self._count(job)
@@ -153,6 +158,11 @@ class PacedCrew(Crew):
             self._pace.take()
         if self._keys is not None and job.ticket is not None and job.ticket.key is not None:
             self._keys.take(job.ticket.key)
+
+    def _set_limit(self) -> bool:
+        more = super()._set_limit()
+        self.rest()  # as it has asked when the next is due, for nobody
+        return more
 
     # Timers -------------------------------------------------------------------------------------------------------------
 
