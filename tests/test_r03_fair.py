@@ -400,6 +400,26 @@ async def test_order_holds_over_random_cancellations_in_the_line() -> None:
     assert 51 <= len(accepted) < 60
 
 
+async def test_who_has_a_key_and_who_has_none_start_in_the_order_in_which_they_came() -> None:
+    order: list[int] = []
+
+    async def job(number: int) -> None:
+        order.append(number)
+        await sleep(0)
+
+    async with WorkerPool(max_workers=3, queue_size=0, submit_timeout=None) as pool:
+        gates = [Gate() for _ in range(3)]
+        for gate in gates:
+            await pool.submit(gate)
+        jobs = [pool.run(job, number, key=None if number % 2 else f"key {number % 3}") for number in range(9)]
+        submitters = [asyncio.ensure_future(each) for each in jobs]
+        await turns(3)
+        for gate in gates:
+            gate.open()
+        await asyncio.gather(*submitters)
+    assert order == list(range(9))
+
+
 async def test_submitters_who_have_been_given_room_that_is_gone_again_keep_their_order() -> None:
     """They have been woken, and the pool is paused before they come."""
     gates = [Gate() for _ in range(3)]

@@ -359,14 +359,15 @@ class Admission:
     def _room(self, job: Job) -> bool:
         """Say whether one more job fits: into the queue, or on a free place if nobody queues for that."""
         taken = self._ledger.queued + self._reserved - self._queue_size
-        if taken < 0:
-            return True
-        if self._reserved and self._is_for_a_turn(job):  # which may be over by the time those have started who come first
-            return False
-        return taken < self._crew.free and self._fits_a_place(job)
+        return taken < 0 or (taken < self._crew.free and self._fits_a_place(job))
 
-    def _is_for_a_turn(self, job: Job) -> bool:
-        """Say whether a job needs more than a free place: that one more of its key, or at the rate, may start."""
+    def _comes_after_others(self, job: Job) -> bool:
+        """Say whether those who were promised room must have come before a job is that would start on a free place.
+
+        It is for one that needs more than the place: that one more of its key, or at the rate, may start.
+        """
+        if not self._reserved or self._ledger.queued + self._reserved < self._queue_size:
+            return False
         return self._crew.steering.paced is not None or (job.ticket is not None and job.ticket.key is not None)
 
     async def _wait_for_room(self, job: Job, patience: float | None) -> Job | None:
@@ -439,10 +440,14 @@ class Admission:
             place, job = next(iter(self._line.items()))
             if not self._room(job):
                 break
+            if self._comes_after_others(job):
+                return
             self._give_room(place)
         if self._line and self._queue.lanes is not None and self._crew.free:
             for place, job in tuple(self._line.items()):
                 if self._room(job):
+                    if self._comes_after_others(job):
+                        return
                     self._give_room(place)
         if not self._line:
             self._crew.on_room = None
