@@ -3,7 +3,7 @@
 WEIRPOOL_TEST_LOOP chooses the loop: "" (the stock one, in virtual time), "eager" (the stock one with asyncio's eager task
 factory, in virtual time) or "uvloop" (in real time: its clock can't be replaced). Tests take less than a second of their
 loop's time, so that they run on either; a test that needs more is marked `virtual`, and one that has threads, sockets or
-processes `realtime`. WEIRPOOL_TEST_MISSING is a file to which the tests are written that were skipped for want of something.
+processes `realtime`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import gc
 import logging
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,28 +24,6 @@ if TYPE_CHECKING:
 pytest_plugins = ["pytester"]  # of pytest in pytest, for tests/testing/test_pytest_plugin.py
 
 LOOP = os.environ.get("WEIRPOOL_TEST_LOOP", "")
-MISSING = os.environ.get("WEIRPOOL_TEST_MISSING", "")
-# What runs the same lines a thousand times over, or in processes: to trace that takes long, and covers nothing more.
-NOT_TRACED = (
-    "proof",
-    "contrast",
-    "servers",
-    "drawings",
-    "docs_site",
-    "real/test_d01_same_books.py",
-    "real/test_d20_signals.py",
-    "mapping/test_page.py",
-    "mapping/test_journal.py::test_killed_at_ten_moments",
-    "test_benchmarks.py",
-    "test_contract.py",
-    "test_docs.py",
-    "test_howto.py",
-    "test_mutation.py",
-    "test_r21_typing.py",
-    "test_readme.py",
-    "test_soak.py",
-    "test_tutorial.py",
-)
 SLOW = "Executing %s took %.3f seconds"  # what asyncio says in its debug mode, of anything on a busy machine
 
 
@@ -57,12 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "complains: makes the pool log warnings or errors on purpose")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose the clock of each test, and whether it is traced where coverage is measured."""
-    traces = config.pluginmanager.hasplugin("_cov")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Choose the clock of each test."""
     for item in items:
-        if traces and item.nodeid.removeprefix("tests/").startswith(NOT_TRACED):
-            item.add_marker(pytest.mark.no_cover)
         if item.get_closest_marker("realtime") is None:
             item.add_marker(pytest.mark.looptime)
         if LOOP == "uvloop" and item.get_closest_marker("virtual") is not None:
@@ -84,29 +58,9 @@ def pytest_runtest_logfinish() -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Make a test fail in CI that is skipped for want of something that CI should have installed."""
     report = yield
-    if _lacks(report) and os.environ.get("CI"):
+    if report.skipped and os.environ.get("CI") and "missing: " in str(report.longrepr):
         report.outcome = "failed"
     return report
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Write down, for .ci/run, which tests lack something: it installs that, and runs them then."""
-    _write_down(report)
-
-
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """Do the same for modules."""
-    _write_down(report)
-
-
-def _lacks(report: pytest.TestReport | pytest.CollectReport) -> bool:
-    return report.skipped and "missing: " in str(report.longrepr)
-
-
-def _write_down(report: pytest.TestReport | pytest.CollectReport) -> None:
-    if MISSING and _lacks(report):
-        with Path(MISSING).open("a", encoding="utf-8") as file:
-            file.write(f"{report.nodeid}\n")
 
 
 def _eager_loop() -> asyncio.AbstractEventLoop:

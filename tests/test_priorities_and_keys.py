@@ -635,3 +635,20 @@ async def test_a_job_that_has_ended_while_its_end_was_being_made_is_ended_once(m
         queued.cancel()
         assert (pool.stats().queued, pool.stats().cancelled) == (0, 1)
         gate.open()
+
+
+async def test_a_job_that_its_caller_runs_goes_on_for_whoever_has_joined_it() -> None:
+    """R7: the caller has gone."""
+    gate, other = Gate(), Gate()
+    async with WorkerPool(max_workers=1, queue_size=0, overload="caller_runs") as pool:
+        await pool.submit(other)
+        caller = asyncio.create_task(pool.submit(gate, key="one", coalesce=True))
+        await turns()
+        joined = await pool.submit(gate, key="one", coalesce=True)
+        caller.cancel()
+        await turns()
+        assert caller.cancelled()
+        assert not joined.done()
+        gate.open()
+        other.open()
+        await joined
