@@ -417,13 +417,12 @@ class Admission:
     def _put_in_line(self, place: _Place, job: Job) -> None:
         """Put a submitter into the line: at its end, or, if it comes back, before those who came later."""
         line = self._line
-        if line and next(reversed(line)).number > place.number:
+        comes_back = bool(line) and next(reversed(line)).number > place.number
+        line[place] = job
+        if comes_back:
             earlier = list(takewhile(lambda each: each.number < place.number, line))
-            line[place] = job
             for each in (place, *reversed(earlier)):
                 line.move_to_end(each, last=False)
-        else:
-            line[place] = job
 
     async def _hand_on(self, place: _Place, error: BaseException) -> None:
         """Give up what a submitter has been woken with who has gone by then."""

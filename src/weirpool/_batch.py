@@ -154,7 +154,7 @@ class Batcher:
         if self._closed:
             raise RuntimeError(f"the batch of {self._name} has been closed: it takes no more items")
         around = CURRENT.get()
-        due = around.due if isinstance(around, Within) and around.loop is self._loop else None
+        due = around.due_on(self._loop) if isinstance(around, Within) else None
         if due is not None and due <= self._loop.time():
             raise JobTimeout(self._name, 0.0, "queued")
         group = self._open

@@ -93,6 +93,7 @@ def inherited(around: Run | Within, deadline: float | None, loop: asyncio.Abstra
 
 
 def _tighter(deadline: float | None, scope: Within, loop: asyncio.AbstractEventLoop) -> float | None:
-    if scope.due is None or scope.loop is not loop:
+    due = scope.due_on(loop)
+    if due is None:
         return deadline
-    return scope.due if deadline is None else min(deadline, scope.due)
+    return due if deadline is None else min(deadline, due)

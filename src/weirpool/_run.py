@@ -96,6 +96,10 @@ class Within:
         self.loop = loop
         self.run = run
 
+    def due_on(self, loop: asyncio.AbstractEventLoop) -> float | None:
+        """Return when their time is over, if that is on the clock of this loop."""
+        return self.due if self.loop is loop else None
+
 
 def current_run() -> Run | None:
     """Return the run of the job that the caller is in, or was in while that went on."""
