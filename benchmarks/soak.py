@@ -50,7 +50,7 @@ def _jobs(options: argparse.Namespace) -> Result:
 def _pools(options: argparse.Namespace) -> Result:
     from soaking import pools  # noqa: PLC0415
 
-    return pools.soak(options.pools or (4_000 if options.quick else 100_000), options.seed, options.loop)
+    return pools.soak(options.pools or (8_000 if options.quick else 100_000), options.seed, options.loop)
 
 
 def _elastic(options: argparse.Namespace) -> Result:
@@ -108,7 +108,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="part", help=f"which of {', '.join(PARTS)} (all)")
     parser.add_argument("--quick", action="store_true", help="a few seconds of each, for every push")
     parser.add_argument("--jobs", type=int, help="how many jobs (10,000,000; quick: 100,000)")
-    parser.add_argument("--pools", type=int, help="how many pools (100,000; quick: 4,000)")
+    parser.add_argument("--pools", type=int, help="how many pools (100,000; quick: 8,000)")
     parser.add_argument("--operations", type=int, help="how often a pool is steered (1,000,000; quick: 20,000)")
     parser.add_argument("--full", type=float, help="for how long a pool is kept full, in seconds (600; quick: 2)")
     parser.add_argument("--stall", type=float, help="for how long the loop is blocked, in seconds (5; quick: 1)")

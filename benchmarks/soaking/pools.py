@@ -24,6 +24,7 @@ __all__ = ["soak"]
 _AT_ONCE = 16
 _EACH = 400  # pools, at least, between samples: each sample itself leaves two blocks of memory or so
 _SAMPLES = 50  # at most
+_WARM_UP = 4_000  # pools: until then Python specialises code, and each kind of failure fills caches at its first time
 SLOPE = 1.0  # MiB per hundred thousand pools, at most
 NOISE = 1.0  # MiB that a short run may grow
 # An object that every pool in one of the nine lives leaves behind is a block in nine.
@@ -237,8 +238,9 @@ def soak(pools: int, seed: int, loop: str) -> Result:
     began = time.perf_counter()
     street, _ = drive(_run(pools, seed), loop)
     samples = street.samples
-    slope, grown = samples.grown("rss", 0.1)
-    blocks, _ = samples.grown("blocks", 0.1)
+    warm_up = min(0.5, max(0.1, _WARM_UP / pools))
+    slope, grown = samples.grown("rss", warm_up)
+    blocks, _ = samples.grown("blocks", warm_up)
     unsure = street.lives["opening_cancelled"] + street.lives["block_cancelled"]
     opened = street.lives.total() - street.lives["never_entered"] - unsure
     reports = street.noise.counts["weirpool.pool.closed"]
