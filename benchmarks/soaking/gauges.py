@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import linecache
 import logging
 import os
 import sys
@@ -92,6 +93,7 @@ class Samples:
 
 def take(done: int) -> Sample:
     """Take a sample, inside the running loop."""
+    linecache.clearcache()  # the first stack that is logged reads a file of Python, whose 800 lines would stay
     rss = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
     fds = len(list(Path("/proc/self/fd").iterdir())) - 1  # not the one that lists them
     return Sample(done, rss, sys.getallocatedblocks(), fds, len(asyncio.all_tasks()), threading.active_count())
