@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support import FOREVER, Gate, echo, sleep, turns
-from weirpool import JobState, PoolClosed, PoolOverloaded, WorkerPool
-from weirpool.events import JobEnded, Observer
+from weirpool import JobHandle, JobState, PoolClosed, PoolOverloaded, WorkerPool
+from weirpool.events import JobEnded, Observer, SubmitRefused
 
 
 class Log:
@@ -445,3 +445,62 @@ async def test_submitters_who_have_been_given_room_that_is_gone_again_keep_their
         pool.resume()
         await asyncio.gather(*submitters)
     assert order == list(range(7))
+
+
+async def test_the_first_of_two_who_have_been_given_room_has_it_when_half_of_that_is_gone_again() -> None:
+    gate, log = Gate(), Log()
+    async with WorkerPool(max_workers=2, queue_size=0, submit_timeout=None) as pool:
+        for _ in range(2):
+            pool.submit_nowait(gate)
+        submitting = [asyncio.create_task(pool.submit(log, number)) for number in range(3)]
+        await turns()
+        gate.open()
+        while pool._admission._reserved < 2:
+            await sleep(0)
+        await pool.resize(max_workers=1)
+        await asyncio.wait(submitting)
+    assert log.started == [0, 1, 2]
+
+
+async def test_a_place_that_a_job_has_back_is_missed_by_the_last_who_has_been_given_room() -> None:
+    gate, later, log = Gate(), Gate(), Log()
+    waiting: list[asyncio.Task[Any]] = []
+
+    async def lender(other: JobHandle[Any]) -> None:
+        waiting.append(asyncio.create_task(other.wait()))
+        await asyncio.wait(waiting)
+        await later()
+
+    async with WorkerPool(max_workers=3, queue_size=0, submit_timeout=None) as pool:
+        other = pool.submit_nowait(later)
+        pool.submit_nowait(lender, other)
+        await turns()
+        for _ in range(2):
+            pool.submit_nowait(gate)
+        submitting = [asyncio.create_task(pool.submit(log, letter)) for letter in "ABC"]
+        await turns()
+        gate.open()
+        waiting[0].cancel()
+        await asyncio.wait(submitting)
+        later.open()
+    assert log.started == ["A", "B", "C"]
+
+
+async def test_who_hears_that_a_submitter_has_gone_who_had_been_given_room_finds_that_room() -> None:
+    class Submits(Observer):
+        def submit_refused(self, event: SubmitRefused) -> None:
+            found.append((event.reason, pool.stats().waiting, pool.submit_nowait(echo, 1)))
+
+    gate = Gate()
+    found: list[tuple[str, int, JobHandle[Any]]] = []
+    async with WorkerPool(max_workers=1, queue_size=0, submit_timeout=None, observers=[Submits()]) as pool:
+        pool.submit_nowait(gate)
+        submitting = asyncio.create_task(pool.submit(echo, 0))
+        await turns()
+        gate.open()
+        while not pool._admission._reserved:
+            await sleep(0)
+        submitting.cancel()
+        await asyncio.wait([submitting])
+    ((reason, waiting, handle),) = found
+    assert (reason, waiting, handle.result()) == ("cancelled", 0, 1)

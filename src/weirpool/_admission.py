@@ -357,8 +357,12 @@ class Admission:
                 self._observers.job_started(job, run)
 
     def _room(self, job: Job) -> bool:
-        """Say whether one more job fits: into the queue, or on a free place if nobody queues for that."""
-        taken = self._ledger.queued + self._reserved - self._queue_size
+        """Say whether one more job fits, besides those that room has been promised to."""
+        return self._fits(job, self._reserved)
+
+    def _fits(self, job: Job, others: int) -> bool:
+        """Say whether a job fits besides so many others: into the queue, or on a free place if nobody queues for that."""
+        taken = self._ledger.queued + others - self._queue_size
         return taken < 0 or (taken < self._crew.free and self._fits_a_place(job))
 
     def _comes_after_others(self, job: Job) -> bool:
@@ -379,8 +383,9 @@ class Admission:
         until = None if patience is None else since + patience
         number = next(self._numbers)
         answer = await self._stand_in_line(job, until, number)
-        # What was reserved may have gone meanwhile: to a job that has its lent place back, or by a change of size.
-        while answer is _Answer.ROOM and self._ledger.pool is OPEN and not self._room(job):
+        # What was reserved may have gone meanwhile: to a job that has its lent place back, or by a change of size. Others who
+        # have been promised room were so later: they have to go without.
+        while answer is _Answer.ROOM and self._ledger.pool is OPEN and not self._fits(job, 0):
             answer = await self._stand_in_line(job, until, number)
         if not isinstance(answer, _Answer):
             return answer
@@ -404,8 +409,13 @@ class Admission:
             answer = await place
         except BaseException as error:  # a cancellation; or the caller's coroutine is being closed
             self._line.pop(place, None)
-            self._note_refusal("cancelled")
-            await self._hand_on(place, error)
+            unused = place.result() if place.done() and not place.cancelled() else None
+            if unused is _Answer.ROOM:
+                self._reserved -= 1
+                self._grant()
+            self._note_refusal("cancelled")  # last, as whoever hears of it may submit
+            if unused is not None and not isinstance(unused, _Answer) and unused.is_left_by_all():
+                await cancel_and_outlast(unused, error)
             raise
         finally:
             if timer is not None:
@@ -423,15 +433,6 @@ class Admission:
             earlier = list(takewhile(lambda each: each.number < place.number, line))
             for each in (place, *reversed(earlier)):
                 line.move_to_end(each, last=False)
-
-    async def _hand_on(self, place: _Place, error: BaseException) -> None:
-        """Give up what a submitter has been woken with who has gone by then."""
-        answer = place.result() if place.done() and not place.cancelled() else None
-        if answer is _Answer.ROOM:
-            self._reserved -= 1
-            self._grant()
-        elif answer is not None and not isinstance(answer, _Answer) and answer.is_left_by_all():
-            await cancel_and_outlast(answer, error)
 
     def _grant(self) -> None:
         """Hand out what room there is, first come, first served; but nobody waits behind one who waits for a key."""
