@@ -77,12 +77,12 @@ BUGS = (
     Bug(
         "a lost wake-up: a cancelled submitter keeps the room it was promised from the next",
         _admission.Admission,
-        (("        self._reserved -= 1\n        self._grant()\n", "        self._reserved -= 1\n"),),
+        (("            self._reserved -= 1\n            self._grant()\n", "            self._reserved -= 1\n"),),
     ),
     Bug(
         "a permit leaked on cancel: a cancelled submitter's reservation is never given back",
         _admission.Admission,
-        (("        self._reserved -= 1\n        self._grant()\n", "        self._grant()\n"),),
+        (("            self._reserved -= 1\n            self._grant()\n", "            self._grant()\n"),),
     ),
     Bug(
         "settle called twice: an abandoned job is settled again when it ends",
