@@ -24,6 +24,12 @@ class Log:
         return number
 
 
+async def promised(pool: WorkerPool, number: int) -> None:
+    """Let the loop turn until so many submitters have been given room, and have not come for it."""
+    while pool._admission._reserved < number:
+        await sleep(0)
+
+
 @pytest.mark.parametrize("max_workers", [1, 3, 50])
 async def test_jobs_start_in_the_order_in_which_they_were_accepted(max_workers: int) -> None:
     log = Log()
@@ -435,8 +441,7 @@ async def test_submitters_who_have_been_given_room_that_is_gone_again_keep_their
         await turns(3)
         for gate in gates:
             gate.open()
-        while pool._admission._reserved < 3:
-            await sleep(0)
+        await promised(pool, 3)
         pool.pause()
         await turns(5)
         submitters.append(asyncio.ensure_future(pool.run(job, 6)))
@@ -455,8 +460,7 @@ async def test_the_first_of_two_who_have_been_given_room_has_it_when_half_of_tha
         submitting = [asyncio.create_task(pool.submit(log, number)) for number in range(3)]
         await turns()
         gate.open()
-        while pool._admission._reserved < 2:
-            await sleep(0)
+        await promised(pool, 2)
         await pool.resize(max_workers=1)
         await asyncio.wait(submitting)
     assert log.started == [0, 1, 2]
@@ -498,8 +502,7 @@ async def test_who_hears_that_a_submitter_has_gone_who_had_been_given_room_finds
         submitting = asyncio.create_task(pool.submit(echo, 0))
         await turns()
         gate.open()
-        while not pool._admission._reserved:
-            await sleep(0)
+        await promised(pool, 1)
         submitting.cancel()
         await asyncio.wait([submitting])
     ((reason, waiting, handle),) = found
