@@ -56,9 +56,9 @@ def options(name: str, value: Any) -> Any:
     return {name: value}
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pauses between attempts take as long as they may, and not a random part of that."""
+    """Have pauses between attempts take as long as they may, and leave nothing to chance."""
     monkeypatch.setattr("random.uniform", lambda _, most: most)
 
 
@@ -317,7 +317,7 @@ async def test_another_attempt_does_not_wait_for_the_queue_to_be_empty(rates: An
 
 
 @pytest.mark.parametrize("rates", [{"rate": 1}, {"key_rate": 1}, {"rate": 1, "key_rate": 1}])
-async def test_attempts_that_are_due_while_no_place_is_free_do_not_start_all_at_once_later(rates: Any, steady: None) -> None:
+async def test_attempts_that_are_due_while_no_place_is_free_do_not_start_all_at_once_later(rates: Any) -> None:
     """R2: a start is one when it has a place."""
     gate = Gate()
     starts = Starts()
@@ -331,7 +331,7 @@ async def test_attempts_that_are_due_while_no_place_is_free_do_not_start_all_at_
     assert starts.times == pytest.approx([0, 0.95, 1.95, 20, 20.95, 21.95], abs=0.1)
 
 
-async def test_who_wants_a_lent_place_back_comes_before_attempts_that_need_one(steady: None) -> None:
+async def test_who_wants_a_lent_place_back_comes_before_attempts_that_need_one() -> None:
     """R9: going on is not a start."""
     gate = Gate()
     order = list[str]()
@@ -393,7 +393,7 @@ async def test_a_caller_does_not_run_a_job_while_none_may_start() -> None:
     assert most_in_a_second(starts.times) <= 2
 
 
-async def test_an_attempt_that_waits_for_a_place_counts_when_it_is_asked_whether_there_should_be_more(steady: None) -> None:
+async def test_an_attempt_that_waits_for_a_place_counts_when_it_is_asked_whether_there_should_be_more() -> None:
     """R20."""
     gate = Gate()
     starts = Starts()
