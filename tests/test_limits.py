@@ -173,7 +173,7 @@ async def test_nobody_is_told_to_come_back_later_than_in_a_minute() -> None:
     gate = Gate()
     async with WorkerPool(max_workers=1, queue_size=0) as pool:
         await pool.submit(gate)
-        pool._admission._marks = ((asyncio.get_running_loop().time() - 1000, 0),) * 2
+        pool._admission._refusals._marks = ((asyncio.get_running_loop().time() - 1000, 0),) * 2
         with pytest.raises(PoolOverloaded) as caught:
             pool.submit_nowait(echo, 1)
         gate.open()

@@ -25,7 +25,7 @@ A map of the source, bottom to top; a module imports only from floors below its 
     _timings  _failures  _running   how long jobs have taken of late, what they fail with; what is said of those that run
     _settings                       what a pool is asked to be
     _runner  _supervisor            runs one job in a task of its own; the task that all of these belong to
-    _crew  _steering                the places: who runs, who is next; what holds them
+    _crew  _steering  _refusals     the places: who runs, who is next; what holds them; refusals, and when to come again
     _admission  _retry  _workers    the way in; jobs that are tried again; what each worker has of its own;
     _paced                          jobs that start at a rate
     _closing  _scaler               the way out; more and fewer places

@@ -8,27 +8,23 @@ nothing: it hands its reservation on, and leaves no trace. While anybody waits, 
 from __future__ import annotations
 
 import enum
-import logging
-import math
 from asyncio import Future
 from collections import OrderedDict
-from contextlib import suppress
 from contextvars import Context
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, NoReturn
 
 from ._circles import refuse_circle
-from ._errors import PoolClosed, PoolOverloaded
+from ._errors import PoolOverloaded
 from ._handle import cancel_and_outlast
 from ._lending import Guest, Lent, inside
-from ._lifecycle import OPEN, Ledger, PoolState
-from ._logs import Seldom, fields
+from ._lifecycle import OPEN, Ledger
+from ._refusals import Refusals
 
 if TYPE_CHECKING:
     import asyncio
 
     from ._crew import Crew
-    from ._errors import OverloadReason
     from ._job import Job
     from ._observers import Listener
     from ._overload import Overload
@@ -38,11 +34,6 @@ if TYPE_CHECKING:
     from ._ticket import Key, Ticket
 
 __all__ = ["Admission"]
-
-_log = logging.getLogger("weirpool.admission")
-
-_LONGEST_RETRY = 60
-_RATE_WINDOW = 10.0
 
 
 class _Answer(enum.Enum):
@@ -86,21 +77,18 @@ class Admission:
         observers: Listener | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._name = settings.name
         self._queue_size = settings.queue_size
         self._crew = crew
         self._queue = queue
         self._ledger = ledger
         self._observers = observers
         self._loop = loop
-        self._seldom = Seldom(loop.time)
         self._line: OrderedDict[_Place, Job] = OrderedDict()  # by their numbers
         self._numbers = count()
         self._reserved = 0
-        # Two moments of the past, and how many jobs had ended by then: the completion rate is measured from the older.
-        self._marks = ((loop.time(), 0),) * 2
+        self._refusals = Refusals(settings, crew.steering, ledger, self._line, observers, loop)
         if crew.overload is not None:
-            crew.overload.retry_after = self._retry_after
+            crew.overload.retry_after = self._refusals.retry_after
 
     @property
     def waiting(self) -> int:
@@ -110,13 +98,13 @@ class Admission:
     def check_open(self) -> None:
         """Refuse if the pool is closing or closed."""
         if self._ledger.pool is not OPEN:
-            self._refuse_closed()
+            self._refusals.not_open()
 
     def admit(self, job: Job) -> bool:
         """Accept a job now if there is room that nobody waits for; say whether it was accepted."""
         ledger = self._ledger
         if ledger.pool is not OPEN:
-            self._refuse_closed()
+            self._refusals.not_open()
         if (self._line or self._reserved) and not self._may_pass(job):
             return False
         queued, crew = ledger.queued, self._crew
@@ -136,12 +124,12 @@ class Admission:
         """Accept a job now where there are keys, priorities, an overload policy, or too many strays."""
         crew, overload = self._crew, self._crew.overload
         if crew.steering.choked:
-            self._refuse("strays", self._ledger.strays, crew.steering.most_strays)
+            self._refusals.choked()
         if self._fits_a_place(job):  # maybe past others, who have to wait for some of their key
             self._start(job)
             return True
         if overload is not None and overload.refuses(self._ledger.queued, self._queue_size):
-            self._refuse_overload("early")
+            self._refusals.no_room("early")
         if self._ledger.queued < self._queue_size:  # asked last: a policy may be a user's, and submit
             crew.enqueue(job)
         elif self._room_by_growth(job) or (overload is not None and self._room_by_policy(overload, job)):
@@ -167,10 +155,10 @@ class Admission:
     def _room_by_policy(self, overload: Overload, job: Job) -> bool:
         """Do what the overload policy wants done when there is no room, and say whether there is now."""
         if overload.when_full == "reject":
-            self._refuse_overload("full")
+            self._refusals.no_room("full")
         if overload.when_full == "drop_oldest":
             if not self._crew.drop_oldest(job):
-                self._refuse_overload("full")
+                self._refusals.no_room("full")
             return self._room(job)
         return False
 
@@ -193,7 +181,7 @@ class Admission:
 
     def refuse_full(self) -> NoReturn:
         """Refuse a job that was not admitted and will not wait."""
-        self._refuse_overload("full")
+        self._refusals.no_room("full")
 
     async def wait(self, job: Job, patience: float | None) -> Job:
         """Accept a job that was not admitted, once it is its turn; wait for `patience` seconds, or until its deadline.
@@ -231,7 +219,7 @@ class Admission:
                 return held
         except PoolOverloaded as refusal:
             if refusal.reason == "nesting":
-                self._note_refusal("nesting")
+                self._refusals.note("nesting")
             raise
 
     def take(self, job: Job) -> bool:
@@ -243,7 +231,7 @@ class Admission:
             return self.admit(job)
         self.check_open()
         if self._crew.steering.choked:
-            self._refuse("strays", self._ledger.strays, self._crew.steering.most_strays)
+            self._refusals.choked()
         if (self._line or self._reserved) and not self._may_pass(job):
             return False
         if not self._room(job) and not self._room_by_growth(job):
@@ -346,7 +334,7 @@ class Admission:
             self._queue.started(job)
         run = crew.begin(job)
         if crew.full:  # from here on, and so what it completes is what it can
-            self._marks = (self._mark(),) * 2
+            self._refusals.measure_from_now()
         if self._observers is not None:
             self._tell(job, run)
 
@@ -390,9 +378,9 @@ class Admission:
         if not isinstance(answer, _Answer):
             return answer
         if answer is _Answer.NO_TIME:
-            self._refuse_overload("timeout", self._loop.time() - since)
+            self._refusals.no_room("timeout", self._loop.time() - since)
         if self._ledger.pool is not OPEN:
-            self._refuse_closed()
+            self._refusals.not_open()
         ticket = job.ticket
         return self.join(ticket.key) if ticket is not None and ticket.coalesce and ticket.key is not None else None
 
@@ -408,12 +396,13 @@ class Admission:
         try:
             answer = await place
         except BaseException as error:  # a cancellation; or the caller's coroutine is being closed
-            self._line.pop(place, None)
+            if self._line.pop(place, None) is not None:
+                self._rest_if_nobody_waits()
             unused = place.result() if place.done() and not place.cancelled() else None
             if unused is _Answer.ROOM:
                 self._reserved -= 1
                 self._grant()
-            self._note_refusal("cancelled")  # last, as whoever hears of it may submit
+            self._refusals.note("cancelled")  # last, as whoever hears of it may submit
             if unused is not None and not isinstance(unused, _Answer) and unused.is_left_by_all():
                 await cancel_and_outlast(unused, error)
             raise
@@ -449,8 +438,7 @@ class Admission:
                     if self._comes_after_others(job):
                         return
                     self._give_room(place)
-        if not self._line:
-            self._crew.on_room = None
+        self._rest_if_nobody_waits()
 
     def _give_room(self, place: _Place) -> None:
         if not place.done():  # else its submitter has been cancelled, and has not woken yet
@@ -462,67 +450,9 @@ class Admission:
         if not place.done():
             place.set_result(_Answer.NO_TIME)
             del self._line[place]
+            self._rest_if_nobody_waits()
 
-    def _refuse_closed(self) -> NoReturn:
-        if self._ledger.pool is PoolState.NEW:
-            raise RuntimeError(f"pool {self._name!r} is still being opened: await its __aenter__() first")
-        self._note_refusal("closed")
-        raise PoolClosed(self._name)
-
-    def _refuse_overload(self, reason: OverloadReason, waited: float = 0.0) -> NoReturn:
-        self._refuse(reason, self._ledger.queued, self._queue_size, waited)
-
-    def _refuse(self, reason: OverloadReason, depth: int, limit: int, waited: float = 0.0) -> NoReturn:
-        self._note_refusal(reason)
-        refusal = PoolOverloaded(self._name, reason, depth=depth, limit=limit, waited=waited, retry_after=self._retry_after())
-        self._say_refused(refusal)
-        try:
-            raise refusal
-        finally:
-            del refusal  # whose traceback has this frame
-
-    def _say_refused(self, refusal: PoolOverloaded) -> None:
-        """Log a refusal; the first at once, and then only now and then, as there may be thousands in a second."""
-        if refusals := self._seldom.due():
-            with suppress(Exception):  # whatever a logging handler does, the pool has to go on
-                _log.warning(
-                    "%s (%d refused since this was last said)",
-                    str(refusal),  # who keeps records must not keep its traceback
-                    refusals,
-                    extra=fields(
-                        "submission.refused",
-                        self._name,
-                        reason=refusal.reason,
-                        depth=refusal.depth,
-                        limit=refusal.limit,
-                        retry_after=refusal.retry_after,
-                        refusals=refusals,
-                    ),
-                )
-
-    def _note_refusal(self, reason: str) -> None:
-        self._ledger.refused[reason] += 1
+    def _rest_if_nobody_waits(self) -> None:
+        """Have the crew not ask any more whether there is room, if there is nobody to hand it to."""
         if not self._line:
             self._crew.on_room = None
-        if self._crew.steering.paced is not None:
-            self._crew.steering.paced.rest()
-        if self._observers is not None:
-            self._observers.submit_refused(reason)
-
-    def _mark(self) -> tuple[float, int]:
-        return self._loop.time(), self._ledger.ended
-
-    def _retry_after(self) -> int:
-        """Estimate when what waits now will have been worked off, from the rate at which jobs have been ending.
-
-        The rate is that of the present busy spell, or of its last ten to twenty seconds. Where nothing has been ending, it
-        may well take as long again: so the estimate grows until something does. Whole seconds, from 1 to 60.
-        """
-        now, mark = self._mark(), self._marks[1]
-        quiet = now[0] - mark[0] if now[1] == mark[1] else 0.0
-        if not quiet and now[0] - mark[0] > _RATE_WINDOW:
-            self._marks = (mark, now)
-        elapsed, ended = now[0] - self._marks[0][0], now[1] - self._marks[0][1]
-        ahead = self._ledger.queued + len(self._line) + 1
-        estimate = max(quiet, ahead * elapsed / ended if ended else 0.0)
-        return max(1, min(_LONGEST_RETRY, math.ceil(estimate)))

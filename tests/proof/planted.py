@@ -112,7 +112,7 @@ BUGS = (
         _admission.Admission,
         (
             (
-                "    if self._ledger.pool is not OPEN:\n        self._refuse_closed()\n    ticket = job.ticket\n",
+                "    if self._ledger.pool is not OPEN:\n        self._refusals.not_open()\n    ticket = job.ticket\n",
                 "    ticket = job.ticket\n",
             ),
         ),
