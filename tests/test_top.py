@@ -17,6 +17,7 @@ import sys
 import termios
 import threading
 import time
+import tty
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -513,6 +514,7 @@ def test_an_error_is_shown_in_the_view_which_keeps_trying(terminal: Terminal) ->
         terminal.read_until("error: the answer is no status page: at is missing (the numbers are ")
         terminal.read_until(" 4 of 10")
         terminal.type(b"q")
+        terminal.read_until("\x1b[?1049l")  # else it may wait for somebody to read what it draws
         assert ended(process) == (0, "")
 
 
@@ -604,6 +606,16 @@ def test_the_view_fits_itself_to_a_terminal_that_changes_while_it_waits(monkeypa
         watch(a_page_or_an_error, view, "http://pools", 1)
     assert view._size == (50, 12)
     assert re.fullmatch(r"gone \(the numbers are \d+ s old\)", view._scene.error)
+
+
+def test_keys_are_heard_where_every_answer_takes_longer_than_the_interval(terminal: Terminal) -> None:
+    view = LiveView(Console(file=io.StringIO(), force_terminal=True))
+    view._keys = [terminal.slave]
+    tty.setcbreak(terminal.slave)
+    late = time.monotonic() - 1
+    assert not view.wait(late)
+    terminal.type(b"xQ")
+    assert view.wait(late)
 
 
 def test_a_terminal_whose_other_end_has_gone_ends_the_view(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

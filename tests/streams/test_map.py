@@ -282,7 +282,8 @@ async def test_nothing_is_read_after_a_map_was_closed_while_others_had_a_turn() 
     async with WorkerPool() as pool:
         results = pool.map(lambda _: sleep(FOREVER), slow())
         taking = asyncio.ensure_future(anext(results))
-        await turns(1)
+        while not read:
+            await turns(1)
         closing = asyncio.ensure_future(results.aclose())
         await turns(1)
         count = len(read)

@@ -109,7 +109,7 @@ async def test_leaving_the_block_waits_until_nothing_is_left(kind: str, how: str
     async def work(number: int) -> int:
         nonlocal cleaned
         try:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01 if number <= 10 else FOREVER)
         except asyncio.CancelledError:
             await asyncio.sleep(0.1)
             cleaned += 1

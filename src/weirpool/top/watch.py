@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveView", "PlainView", "view", "watch"]
 
 _LOOK = 0.2  # seconds between two looks at the terminal's size
+_KEYS = 64  # that are read at once
 
 
 def watch(ask: Callable[[], Page], view: PlainView, url: str, interval: float) -> None:
@@ -106,13 +107,18 @@ class LiveView(PlainView):
 
     def wait(self, due: float) -> bool:
         """Wait for a moment or `q`; fit the picture to the terminal meanwhile."""
-        while (left := due - time.monotonic()) > 0:
+        while True:
+            # Once in any case: where to ask takes longer than the interval, the moment has passed already.
+            left = max(due - time.monotonic(), 0)
             readable, _, _ = select.select(self._keys, [], [], min(left, _LOOK))
-            if readable and os.read(readable[0], 1) in {b"q", b"Q", b""}:
-                return True
+            if readable:
+                keys = os.read(readable[0], _KEYS)
+                if not keys or b"q" in keys.lower():
+                    return True
             if self._console.size != self._size:
                 self.show(self._scene)
-        return False
+            if not left:
+                return False
 
     def __enter__(self) -> Self:
         self._keys = self._exits.enter_context(_keys())
