@@ -129,7 +129,7 @@ def main() -> int:
     """Run the parts, and print the verdicts."""
     options = _options()
     if options.inside is not None:
-        patient(30 if options.quick else 300)
+        patient(90 if options.quick else 300)
         result = PARTS[options.parts[0]](options)
         options.inside.write_text(json.dumps(result.plain()))
         return 0
