@@ -29,6 +29,7 @@ from measuring.field import CONTESTANTS, Field  # noqa: E402
 from measuring.report import Report, Table, described, machine  # noqa: E402
 
 ODD = 'a "<b>" & c'
+pytestmark = pytest.mark.timeout(120)
 only_once = pytest.mark.skipif(bool(LOOP), reason="the stock loop is what is measured; asyncio-pool fails on eager tasks")
 
 
@@ -40,7 +41,7 @@ def run(script: str, *arguments: str, plant: Path | None = None) -> tuple[int, s
         env["PYTHONPATH"] = str(plant)
     command = [sys.executable, str(BENCHMARKS / script), *arguments]
     done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, timeout=50
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, timeout=110
     )
     return done.returncode, done.stdout
 
@@ -406,7 +407,7 @@ from weirpool import WorkerPool
 submit, submit_nowait, waiting = WorkerPool.submit, WorkerPool.submit_nowait, Counter()
 
 async def slow(*args, **kwargs):
-    for _ in range(20_000):
+    for _ in range(4_000):
         pass
     return await submit(*args, **kwargs)
 

@@ -614,6 +614,8 @@ def test_keys_are_heard_where_every_answer_takes_longer_than_the_interval(termin
     tty.setcbreak(terminal.slave)
     late = time.monotonic() - 1
     assert not view.wait(late)
+    terminal.type(b"x")
+    assert not view.wait(late)
     terminal.type(b"xQ")
     assert view.wait(late)
 

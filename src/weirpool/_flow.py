@@ -196,10 +196,10 @@ class Flow:
         while not self._stopping:
             self._woken = False
             while self._wants_item():
-                if self._is_time_to_pause():
-                    await self._pause()  # after which it may not want any
-                else:
+                if not self._is_time_to_pause():
                     self._read()
+                elif not await self._pause():
+                    return None
             slot = self._take()
             if slot is not None:
                 return slot
@@ -330,10 +330,11 @@ class Flow:
         """Say whether others need a turn: a source may take its time without waiting, or the window be large."""
         return self._loop.time() - self._since > _LONGEST_STRETCH
 
-    async def _pause(self) -> None:
-        """Give others a turn."""
+    async def _pause(self) -> bool:
+        """Give others a turn; say whether nobody has stopped the flow in that."""
         await sleep(0)
         self._since = self._loop.time()
+        return not self._stopping
 
     @property
     def _wanted(self) -> bool:
