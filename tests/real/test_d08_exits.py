@@ -43,11 +43,11 @@ FRAME = """
         pool = WorkerPool(max_workers=5, shutdown_timeout=10, cancel_grace=5)
         try:
             async with pool:
-                await pool.submit(tidy, {seconds}, name="running")
+                await pool.submit(tidy, name="running")
                 for error in ({errors}):
                     handles.append(await pool.submit({how}, error))
                 for number in range(9 - len(handles)):
-                    await pool.submit(tidy, {seconds}, name="running or queued")
+                    await pool.submit(tidy, name="running or queued")
                 {then}
         finally:
             tasks = asyncio.all_tasks()
@@ -89,14 +89,14 @@ def check(ended: Ended, code: int, exits: list[str], *, tidied: bool = True) -> 
     ("error", "code"), [("SystemExit(3)", 3), ("SystemExit('so long')", 1), ("KeyboardInterrupt()", -signal.SIGINT)]
 )
 def test_an_exit_of_a_job_ends_the_process_with_its_code(kind: str, error: str, code: int) -> None:
-    ended = program(kind, FRAME.format(how="leave", errors=f"{error},", seconds=0.05, then="await asyncio.sleep(3600)"))
+    ended = program(kind, FRAME.format(how="leave", errors=f"{error},", then="await asyncio.sleep(3600)"))
     check(ended, code, [error.partition("(")[0]])
     assert ("so long" in ended.err) == ("so long" in error)
 
 
 @EACH_KIND
 def test_an_exit_of_a_job_while_its_pool_drains_ends_the_process_with_its_code(kind: str) -> None:
-    ended = program(kind, FRAME.format(how="leave", errors="SystemExit(3),", seconds=0.05, then="pass"))
+    ended = program(kind, FRAME.format(how="leave", errors="SystemExit(3),", then="pass"))
     check(ended, 3, ["SystemExit"])
 
 
@@ -104,7 +104,8 @@ def test_an_exit_of_a_job_while_its_pool_drains_ends_the_process_with_its_code(k
 def test_an_exit_of_a_job_while_it_cleans_up_ends_the_process_with_its_code(kind: str) -> None:
     then = "await fatal.wait(); await pool.aclose(timeout=5)"
     # Their cleaning up takes so long that it can't have ended by itself before that, however slow the machine.
-    ended = program(kind, FRAME.format(how="leave_late", errors="SystemExit(3),", seconds=60, then=then))
+    frame = FRAME.replace("tidy, name", "tidy, 60, name")
+    ended = program(kind, frame.format(how="leave_late", errors="SystemExit(3),", then=then))
     # The others were cleaning up by then, and have been broken off: the end of asyncio.run cancels every task there is.
     check(ended, 3, ["SystemExit"], tidied=False)
 
@@ -112,7 +113,7 @@ def test_an_exit_of_a_job_while_it_cleans_up_ends_the_process_with_its_code(kind
 @EACH_KIND
 def test_of_several_jobs_that_exit_in_one_turn_the_first_has_its_way_and_all_is_tidied_up(kind: str) -> None:
     errors = "SystemExit(3), KeyboardInterrupt(), SystemExit(4), SystemExit(5)"
-    ended = program(kind, FRAME.format(how="leave", errors=errors, seconds=0.05, then="await asyncio.sleep(3600)"))
+    ended = program(kind, FRAME.format(how="leave", errors=errors, then="await asyncio.sleep(3600)"))
     check(ended, 3, ["SystemExit", "KeyboardInterrupt", "SystemExit", "SystemExit"])
 
 
