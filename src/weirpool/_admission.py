@@ -155,10 +155,10 @@ class Admission:
     def _room_by_policy(self, overload: Overload, job: Job) -> bool:
         """Do what the overload policy wants done when there is no room, and say whether there is now."""
         if overload.when_full == "reject":
-            self._refusals.no_room("full")
+            self.refuse_full()
         if overload.when_full == "drop_oldest":
             if not self._crew.drop_oldest(job):
-                self._refusals.no_room("full")
+                self.refuse_full()
             return self._room(job)
         return False
 
@@ -396,8 +396,8 @@ class Admission:
         try:
             answer = await place
         except BaseException as error:  # a cancellation; or the caller's coroutine is being closed
-            if self._line.pop(place, None) is not None:
-                self._rest_if_nobody_waits()
+            self._line.pop(place, None)
+            self._rest_if_nobody_waits()
             unused = place.result() if place.done() and not place.cancelled() else None
             if unused is _Answer.ROOM:
                 self._reserved -= 1

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveView", "PlainView", "view", "watch"]
 
 _LOOK = 0.2  # seconds between two looks at the terminal's size
-_KEYS = 64  # that are read at once
+_AT_ONCE = 64  # keys that are read at once
 
 
 def watch(ask: Callable[[], Page], view: PlainView, url: str, interval: float) -> None:
@@ -112,7 +112,7 @@ class LiveView(PlainView):
             left = max(due - time.monotonic(), 0)
             readable, _, _ = select.select(self._keys, [], [], min(left, _LOOK))
             if readable:
-                keys = os.read(readable[0], _KEYS)
+                keys = os.read(readable[0], _AT_ONCE)
                 if not keys or b"q" in keys.lower():
                     return True
             if self._console.size != self._size:
